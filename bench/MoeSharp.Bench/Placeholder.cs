@@ -1,0 +1,3 @@
+namespace MoeSharp.Bench;
+
+internal static class Placeholder;

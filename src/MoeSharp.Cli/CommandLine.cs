@@ -1,0 +1,71 @@
+using System.CommandLine;
+using MoeSharp.Cli.Commands;
+
+namespace MoeSharp.Cli;
+
+/// <summary>The <c>moe</c> command: its verbs and the exit codes they share.</summary>
+internal static class CommandLine
+{
+    /// <summary>Done.</summary>
+    public const int Done = 0;
+
+    /// <summary>Failed.</summary>
+    public const int Failed = 1;
+
+    /// <summary>The user's input is wrong.</summary>
+    public const int WrongInput = 2;
+
+    /// <summary>Interrupted by the user, after saving.</summary>
+    public const int Interrupted = 130;
+
+    /// <summary>Parses the arguments, runs the verb and turns errors into one message and an exit code.</summary>
+    public static int Run(string[] args)
+    {
+        RootCommand root = new("MoeSharp: Mixture-of-Experts language models for .NET.");
+        foreach (Command command in Verbs())
+        {
+            root.Subcommands.Add(command);
+        }
+
+        ParseResult parsed = root.Parse(args);
+        if (parsed.Errors.Count > 0)
+        {
+            foreach (System.CommandLine.Parsing.ParseError error in parsed.Errors)
+            {
+                Console.Error.WriteLine($"moe: {error.Message}");
+            }
+
+            Console.Error.WriteLine("Run 'moe --help', or 'moe VERB --help', for what there is.");
+            return WrongInput;
+        }
+
+        try
+        {
+            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        }
+        catch (Exception exception) when (exception is ConfigurationException or FileFormatException)
+        {
+            Console.Error.WriteLine($"moe: {exception.Message}");
+            return WrongInput;
+        }
+        catch (MoeSharpException exception)
+        {
+            Console.Error.WriteLine($"moe: {exception.Message}");
+            return Failed;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"moe: {exception.Message}");
+            return Failed;
+        }
+        catch (OperationCanceledException)
+        {
+            return Interrupted;
+        }
+    }
+
+    private static IEnumerable<Command> Verbs()
+    {
+        yield return DoctorCommand.Create();
+    }
+}

@@ -1,0 +1,1 @@
+return MoeSharp.Cli.CommandLine.Run(args);

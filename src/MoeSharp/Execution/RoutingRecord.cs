@@ -1,0 +1,76 @@
+namespace MoeSharp.Execution;
+
+/// <summary>What the MoE layers did in one forward pass: loads, auxiliary losses and, when asked for, every choice.</summary>
+public sealed class RoutingRecord
+{
+    private readonly List<LayerRouting> _layers = [];
+    private int _used;
+
+    /// <summary>Whether logits, scores, choices and weights of every token are kept (for verification and studies; costs memory).</summary>
+    public bool CaptureTokens { get; set; }
+
+    /// <summary>The MoE layers of the last pass, in order.</summary>
+    public IReadOnlyList<LayerRouting> Layers => _layers.Count == _used ? _layers : _layers.GetRange(0, _used);
+
+    /// <summary>Starts a new pass.</summary>
+    public void Reset() => _used = 0;
+
+    /// <summary>The next layer's record, reused from the pass before.</summary>
+    /// <param name="layer">Index of the decoder layer.</param>
+    /// <param name="numExperts">Routed experts.</param>
+    public LayerRouting Next(int layer, int numExperts)
+    {
+        if (_used == _layers.Count)
+        {
+            _layers.Add(new LayerRouting());
+        }
+
+        LayerRouting record = _layers[_used++];
+        record.Begin(layer, numExperts);
+        return record;
+    }
+}
+
+/// <summary>One MoE layer's routing in one forward pass.</summary>
+public sealed class LayerRouting
+{
+    /// <summary>Index of the decoder layer.</summary>
+    public int Layer { get; private set; }
+
+    /// <summary>Routed slots per expert, [experts].</summary>
+    public long[] TokensPerExpert { get; private set; } = [];
+
+    /// <summary>Expert-level balance loss without its factor; 1 when balanced.</summary>
+    public double ExpertLoss { get; set; }
+
+    /// <summary>Device-level balance loss without its factor; 1 when balanced, 0 when off.</summary>
+    public double DeviceLoss { get; set; }
+
+    /// <summary>Router z-loss without its factor; 0 when off.</summary>
+    public double ZLoss { get; set; }
+
+    /// <summary>Router logits, [tokens, experts]; empty unless captured.</summary>
+    public float[] RouterLogits { get; set; } = [];
+
+    /// <summary>Scores before selection, [tokens, experts]; empty unless captured.</summary>
+    public float[] RouterProbs { get; set; } = [];
+
+    /// <summary>Chosen experts, [tokens, top_k], descending score; empty unless captured.</summary>
+    public int[] ExpertIds { get; set; } = [];
+
+    /// <summary>Weights that combine multiplies, [tokens, top_k]; empty unless captured.</summary>
+    public float[] RoutingWeights { get; set; } = [];
+
+    internal void Begin(int layer, int numExperts)
+    {
+        Layer = layer;
+        if (TokensPerExpert.Length != numExperts)
+        {
+            TokensPerExpert = new long[numExperts];
+        }
+
+        Array.Clear(TokensPerExpert);
+        (ExpertLoss, DeviceLoss, ZLoss) = (0, 0, 0);
+        (RouterLogits, RouterProbs, ExpertIds, RoutingWeights) = ([], [], [], []);
+    }
+}

@@ -1,0 +1,99 @@
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Execution;
+
+/// <summary>The rows that go through the model in one forward pass: token ids with their positions, targets and sequences.</summary>
+/// <remarks>Buffers are kept between fills, so that a training step allocates nothing.</remarks>
+public sealed class TokenBatch
+{
+    private int[] _tokenIds = [];
+    private int[] _targets = [];
+    private int[] _positions = [];
+    private AttentionSegment[] _segments = [];
+
+    /// <summary>Number of rows.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Rows per training sequence, the unit of the sequence-wise balance loss; <see cref="Count"/> is a multiple of it.</summary>
+    public int SequenceLength { get; private set; }
+
+    /// <summary>Number of attention segments in use.</summary>
+    public int NumSegments { get; private set; }
+
+    /// <summary>Token of each row.</summary>
+    public Span<int> TokenIds => _tokenIds.AsSpan(0, Count);
+
+    /// <summary>Next token of each row; -1 where none is asked for.</summary>
+    public Span<int> Targets => _targets.AsSpan(0, Count);
+
+    /// <summary>Position of each row in its document.</summary>
+    public Span<int> Positions => _positions.AsSpan(0, Count);
+
+    /// <summary>Documents: rows attend within their own segment only.</summary>
+    public ReadOnlySpan<AttentionSegment> Segments => _segments.AsSpan(0, NumSegments);
+
+    /// <summary>Number of rows that have a target.</summary>
+    public int CountTargets()
+    {
+        int count = 0;
+        foreach (int target in Targets)
+        {
+            count += target >= 0 ? 1 : 0;
+        }
+
+        return count;
+    }
+
+    /// <summary>Sets the size; contents are undefined, targets -1, no segments.</summary>
+    public void Resize(int count, int sequenceLength)
+    {
+        if (_tokenIds.Length < count)
+        {
+            _tokenIds = new int[count];
+            _targets = new int[count];
+            _positions = new int[count];
+        }
+
+        Count = count;
+        SequenceLength = sequenceLength;
+        NumSegments = 0;
+        Targets.Fill(-1);
+    }
+
+    /// <summary>Adds a segment and numbers its rows' positions from <paramref name="firstPosition"/>.</summary>
+    public void AddSegment(AttentionSegment segment, int firstPosition)
+    {
+        if (NumSegments == _segments.Length)
+        {
+            Array.Resize(ref _segments, Math.Max(16, 2 * NumSegments));
+        }
+
+        _segments[NumSegments++] = segment;
+        for (int i = 0; i < segment.QueryCount; i++)
+        {
+            _positions[segment.QueryBegin + i] = firstPosition + i;
+        }
+    }
+
+    /// <summary>A batch of whole sequences, each its own segment, whose targets are the next tokens (-1 at the end of each).</summary>
+    public static TokenBatch FromSequences(IReadOnlyList<int[]> sequences)
+    {
+        TokenBatch batch = new();
+        int length = sequences[0].Length;
+        batch.Resize(sequences.Count * length, length);
+        for (int s = 0; s < sequences.Count; s++)
+        {
+            if (sequences[s].Length != length)
+            {
+                throw new ConfigurationException($"sequence {s} has {sequences[s].Length} tokens, sequence 0 has {length}; a batch takes equal lengths");
+            }
+
+            int begin = s * length;
+            batch.AddSegment(new AttentionSegment(begin, length, begin, length), 0);
+            sequences[s].CopyTo(batch.TokenIds[begin..]);
+            sequences[s].AsSpan(1).CopyTo(batch.Targets[begin..]);
+        }
+
+        return batch;
+    }
+}

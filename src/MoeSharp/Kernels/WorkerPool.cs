@@ -1,0 +1,270 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace MoeSharp.Kernels;
+
+/// <summary>Work that every worker of a pool enters once.</summary>
+public interface IWorkerJob
+{
+    /// <summary>Runs one worker's share.</summary>
+    /// <param name="worker">Index of the worker, 0 to <paramref name="workers"/> - 1.</param>
+    /// <param name="workers">Number of workers taking part.</param>
+    void Run(int worker, int workers);
+}
+
+/// <summary>Work over a range of rows, cut into chunks that any worker may take.</summary>
+public interface IRowJob
+{
+    /// <summary>Computes rows <paramref name="begin"/> (inclusive) to <paramref name="end"/> (exclusive).</summary>
+    void Run(int begin, int end);
+}
+
+/// <summary>The one door to threads: persistent workers that start and join within a microsecond.</summary>
+/// <remarks>
+/// Work is split over rows, never inside a reduction, so a result does not depend on the number of workers.
+/// The calling thread is worker 0. Jobs must not throw and must not start other jobs on the same pool.
+/// A pool belongs to one calling thread at a time. Idle workers spin briefly, then yield, then sleep.
+/// </remarks>
+public sealed unsafe class WorkerPool : IDisposable
+{
+    private const int SpinsBeforeYield = 20_000;
+    private const int YieldsBeforeSleep = 200;
+    private const int Line = 16; // ints in a 64-byte cache line
+
+    private readonly Thread[] _threads;
+    private readonly SemaphoreSlim _wake = new(0);
+    private readonly int* _state; // [0] epoch, [Line] done, [2 Line] next chunk, [3 Line] barrier arrivals, [4 Line] barrier phase, [5 Line] sleepers
+    private readonly NativeBuffer[] _scratch;
+    private delegate*<void*, int, int, void> _entry;
+    private void* _job;
+    private volatile bool _stopping;
+
+    /// <summary>Starts a pool.</summary>
+    /// <param name="workers">Number of workers including the caller; at least 1.</param>
+    public WorkerPool(int workers)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(workers, 1);
+        Workers = workers;
+        _state = (int*)NativeMemory.AlignedAlloc(6 * Line * sizeof(int), 64);
+        new Span<int>(_state, 6 * Line).Clear();
+        _scratch = new NativeBuffer[workers];
+        for (int worker = 0; worker < workers; worker++)
+        {
+            _scratch[worker] = new NativeBuffer(1024);
+        }
+
+        _threads = new Thread[workers - 1];
+        for (int index = 0; index < _threads.Length; index++)
+        {
+            int worker = index + 1;
+            _threads[index] = new Thread(() => Serve(worker)) { IsBackground = true, Name = $"MoeSharp worker {worker}" };
+            _threads[index].Start();
+        }
+    }
+
+    /// <summary>Number of workers, the calling thread included.</summary>
+    public int Workers { get; }
+
+    /// <summary>Lets every worker enter the job once and returns when all have left it.</summary>
+    public void Run<TJob>(ref TJob job)
+        where TJob : struct, IWorkerJob
+    {
+        if (Workers == 1)
+        {
+            job.Run(0, 1);
+            return;
+        }
+
+        fixed (byte* pointer = &Unsafe.As<TJob, byte>(ref job))
+        {
+            Start(pointer, &Enter<TJob>);
+        }
+    }
+
+    /// <summary>Cuts <paramref name="rows"/> into chunks of <paramref name="grain"/> rows that workers take in turn.</summary>
+    public void ForRows<TJob>(int rows, int grain, ref TJob job)
+        where TJob : struct, IRowJob
+    {
+        if (rows <= 0)
+        {
+            return;
+        }
+
+        if (Workers == 1 || rows <= grain)
+        {
+            job.Run(0, rows);
+            return;
+        }
+
+        fixed (byte* pointer = &Unsafe.As<TJob, byte>(ref job))
+        {
+            RowRange<TJob> range = new() { Job = pointer, Rows = rows, Grain = Math.Max(grain, 1), Next = _state + (2 * Line) };
+            Volatile.Write(ref _state[2 * Line], 0);
+            Run(ref range);
+        }
+    }
+
+    /// <summary>Waits inside a job until every worker has arrived.</summary>
+    public void Barrier()
+    {
+        if (Workers == 1)
+        {
+            return;
+        }
+
+        ref int arrivals = ref _state[3 * Line];
+        ref int phase = ref _state[4 * Line];
+        int before = Volatile.Read(ref phase);
+        if (Interlocked.Increment(ref arrivals) == Workers)
+        {
+            Volatile.Write(ref arrivals, 0);
+            Volatile.Write(ref phase, before + 1);
+            return;
+        }
+
+        int spins = 0;
+        while (Volatile.Read(ref phase) == before)
+        {
+            Pause(ref spins);
+        }
+    }
+
+    /// <summary>Gives a worker its own scratch memory, kept between calls; content is undefined.</summary>
+    internal float* Scratch(int worker, long floats)
+    {
+        if (_scratch[worker].Length < floats)
+        {
+            _scratch[worker].Dispose();
+            _scratch[worker] = new NativeBuffer(floats);
+        }
+
+        return _scratch[worker].Pointer;
+    }
+
+    /// <summary>Stops the workers and frees their memory.</summary>
+    public void Dispose()
+    {
+        if (_stopping)
+        {
+            return;
+        }
+
+        _stopping = true;
+        Interlocked.Increment(ref _state[0]);
+        _wake.Release(_threads.Length + 1);
+        foreach (Thread thread in _threads)
+        {
+            thread.Join();
+        }
+
+        foreach (NativeBuffer buffer in _scratch)
+        {
+            buffer.Dispose();
+        }
+
+        NativeMemory.AlignedFree(_state);
+        _wake.Dispose();
+    }
+
+    private void Start(void* job, delegate*<void*, int, int, void> entry)
+    {
+        _job = job;
+        _entry = entry;
+        Volatile.Write(ref _state[Line], 0);
+        Interlocked.Increment(ref _state[0]);
+        int sleepers = Interlocked.Exchange(ref _state[5 * Line], 0);
+        if (sleepers > 0)
+        {
+            _wake.Release(sleepers);
+        }
+
+        entry(job, 0, Workers);
+        int spins = 0;
+        while (Volatile.Read(ref _state[Line]) != Workers - 1)
+        {
+            Pause(ref spins);
+        }
+    }
+
+    private void Serve(int worker)
+    {
+        int seen = 0;
+        while (true)
+        {
+            int spins = 0;
+            int yields = 0;
+            while (Volatile.Read(ref _state[0]) == seen)
+            {
+                if (spins < SpinsBeforeYield)
+                {
+                    spins++;
+                    Thread.SpinWait(1);
+                }
+                else if (yields < YieldsBeforeSleep)
+                {
+                    yields++;
+                    Thread.Yield();
+                }
+                else
+                {
+                    Interlocked.Increment(ref _state[5 * Line]);
+                    if (Volatile.Read(ref _state[0]) == seen)
+                    {
+                        _wake.Wait();
+                    }
+
+                    spins = 0;
+                    yields = 0;
+                }
+            }
+
+            seen = Volatile.Read(ref _state[0]);
+            if (_stopping)
+            {
+                return;
+            }
+
+            _entry(_job, worker, Workers);
+            Interlocked.Increment(ref _state[Line]);
+        }
+    }
+
+    private static void Pause(ref int spins)
+    {
+        if (++spins < SpinsBeforeYield)
+        {
+            Thread.SpinWait(1);
+        }
+        else
+        {
+            Thread.Yield();
+        }
+    }
+
+    private static void Enter<TJob>(void* job, int worker, int workers)
+        where TJob : struct, IWorkerJob => Unsafe.AsRef<TJob>(job).Run(worker, workers);
+
+    private struct RowRange<TJob> : IWorkerJob
+        where TJob : struct, IRowJob
+    {
+        public void* Job;
+        public int Rows;
+        public int Grain;
+        public int* Next;
+
+        public readonly void Run(int worker, int workers)
+        {
+            while (true)
+            {
+                int chunk = Interlocked.Increment(ref *Next) - 1;
+                long begin = (long)chunk * Grain;
+                if (begin >= Rows)
+                {
+                    return;
+                }
+
+                Unsafe.AsRef<TJob>(Job).Run((int)begin, (int)Math.Min(begin + Grain, Rows));
+            }
+        }
+    }
+}

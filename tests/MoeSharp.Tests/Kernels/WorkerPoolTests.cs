@@ -1,0 +1,63 @@
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Tests.Kernels;
+
+public sealed class WorkerPoolTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(5)]
+    public void Every_row_is_visited_exactly_once(int workers)
+    {
+        using WorkerPool pool = new(workers);
+        using NativeBuffer visits = new(1000);
+        visits.Slice(0, 1000).Clear();
+        unsafe
+        {
+            CountJob job = new() { Visits = visits.Pointer };
+            for (int repeat = 0; repeat < 200; repeat++)
+            {
+                pool.ForRows(1000, 7, ref job);
+            }
+        }
+
+        foreach (float count in visits.Slice(0, 1000))
+        {
+            Assert.Equal(200f, count);
+        }
+    }
+
+    [Fact]
+    public void Workers_wake_after_a_long_pause()
+    {
+        using WorkerPool pool = new(3);
+        using NativeBuffer visits = new(64);
+        visits.Slice(0, 64).Clear();
+        unsafe
+        {
+            CountJob job = new() { Visits = visits.Pointer };
+            pool.ForRows(64, 1, ref job);
+            Thread.Sleep(100); // long enough for idle workers to go to sleep
+            pool.ForRows(64, 1, ref job);
+        }
+
+        foreach (float count in visits.Slice(0, 64))
+        {
+            Assert.Equal(2f, count);
+        }
+    }
+
+    private unsafe struct CountJob : IRowJob
+    {
+        public float* Visits;
+
+        public readonly void Run(int begin, int end)
+        {
+            for (int row = begin; row < end; row++)
+            {
+                Visits[row]++;
+            }
+        }
+    }
+}
