@@ -97,4 +97,19 @@ public sealed record ModelConfig
 
     /// <summary>Whether layer <paramref name="layer"/> (from 0) has routed experts.</summary>
     public bool IsMoeLayer(int layer) => Moe is { } moe && layer >= moe.FirstKDenseReplace && layer % moe.MoeLayerFreq == 0;
+
+    /// <summary>Number of layers with routed experts.</summary>
+    public int NumMoeLayers => Enumerable.Range(0, NumHiddenLayers).Count(IsMoeLayer);
+
+    /// <summary>Checks that the numbers fit together; run once after loading.</summary>
+    /// <param name="source">Where the configuration comes from, for the message: a file, a preset.</param>
+    /// <exception cref="ConfigurationException">Something does not fit; the message lists every problem and how to fix it.</exception>
+    public void Validate(string source = "model configuration")
+    {
+        List<string> problems = ModelConfigRules.Problems(this);
+        if (problems.Count > 0)
+        {
+            throw new ConfigurationException($"{source}: {string.Join("; ", problems)}");
+        }
+    }
 }

@@ -1,0 +1,160 @@
+namespace MoeSharp.Model;
+
+/// <summary>Parameter counts of a model; biases, norms and routers included.</summary>
+/// <param name="Total">All weights.</param>
+/// <param name="Activated">Weights that one token uses: top-k experts instead of all.</param>
+/// <param name="ActivatedWithoutEmbedding">The same without the input embedding, of which a token reads one row; a tied embedding stays, it is the head.</param>
+public readonly record struct ParameterCounts(long Total, long Activated, long ActivatedWithoutEmbedding);
+
+/// <summary>Training FLOPs (forward and backward, no recomputation) of one sequence.</summary>
+/// <param name="SequenceLength">Tokens of the sequence.</param>
+/// <param name="Paper">Convention of the DeepSeekMoE paper.</param>
+/// <param name="Actual">The true architecture, attention over the full square of positions as the paper counts it.</param>
+/// <param name="ActualCausal">The true architecture, attention over the causal half only: what this engine computes.</param>
+public readonly record struct ModelFlops(int SequenceLength, double Paper, double Actual, double ActualCausal)
+{
+    /// <summary>Causal training FLOPs of one token, averaged over the sequence.</summary>
+    public double ActualCausalPerToken => ActualCausal / SequenceLength;
+}
+
+/// <summary>Bytes that a model needs.</summary>
+/// <param name="WeightsFloat32">Weights as float32, the engine's own format.</param>
+/// <param name="WeightsBFloat16">Weights as bfloat16, as released checkpoints store them.</param>
+/// <param name="KeyValueCachePerToken">Keys and values of one token in all layers, float32.</param>
+/// <param name="TrainingWeights">Weights, gradients and two AdamW moments, float32.</param>
+/// <param name="TrainingActivations">Estimate of what a backward pass keeps for the sequences of one micro-batch.</param>
+public readonly record struct ModelMemory(long WeightsFloat32, long WeightsBFloat16, long KeyValueCachePerToken, long TrainingWeights, long TrainingActivations)
+{
+    /// <summary>Weights, gradients, moments and activations.</summary>
+    public long Training => TrainingWeights + TrainingActivations;
+}
+
+/// <summary>The only place with formulas for parameters, FLOPs and bytes of a model.</summary>
+public sealed class ModelSize
+{
+    private readonly ModelConfig _config;
+
+    private ModelSize(ModelConfig config)
+    {
+        _config = config;
+        Parameters = CountParameters();
+    }
+
+    /// <summary>Sizes of a model.</summary>
+    public static ModelSize Of(ModelConfig config) => new(config);
+
+    /// <summary>Parameter counts.</summary>
+    public ParameterCounts Parameters { get; }
+
+    /// <summary>Training FLOPs of one sequence.</summary>
+    /// <param name="sequenceLength">T, tokens of the sequence.</param>
+    /// <remarks>
+    /// Paper convention, which reproduces the published tables: F = 6 T (L 4 d^2 + sum over layers of 8 d^2 r + V d) + 12 L d T^2, with d the hidden size,
+    /// V the vocabulary and r the activated feed-forward in units of 8 d^2 (published multiples for presets; true widths otherwise). It counts attention as
+    /// if keys and values had all heads, and neither routers nor the embedding. The actual count uses true widths, grouped heads and routers.
+    /// </remarks>
+    public ModelFlops Flops(int sequenceLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(sequenceLength, 1);
+        double tokens = sequenceLength;
+        double layers = _config.NumHiddenLayers;
+        double hidden = _config.HiddenSize;
+        double head = (double)_config.VocabSize * hidden;
+
+        double paperFeedForward = ModelPresets.PaperFfnMultiple(_config) is { } multiple
+            ? layers * multiple * 8 * hidden * hidden
+            : SumOverLayers(layer => 3.0 * hidden * ActivatedWidth(layer));
+        double paper = 6 * tokens * ((layers * 4 * hidden * hidden) + paperFeedForward + head) + (12 * layers * hidden * tokens * tokens);
+
+        double matrices = SumOverLayers(ActivatedMatrixWeights) + head;
+        double attentionSquare = 12.0 * layers * _config.NumAttentionHeads * _config.HeadDim * tokens * tokens;
+        double causalShare = (tokens + 1) / (2 * tokens); // T (T + 1) / 2 of T^2 position pairs
+        return new ModelFlops(
+            sequenceLength,
+            paper,
+            (6 * tokens * matrices) + attentionSquare,
+            (6 * tokens * matrices) + (attentionSquare * causalShare));
+    }
+
+    /// <summary>Bytes for weights, cache and training.</summary>
+    /// <param name="tokensInFlight">Tokens of one micro-batch: sequences times sequence length.</param>
+    public ModelMemory Memory(long tokensInFlight)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(tokensInFlight, 1);
+        checked
+        {
+            const int FloatBytes = sizeof(float);
+            long cachePerToken = 2L * _config.NumHiddenLayers * _config.NumKeyValueHeads * _config.HeadDim * FloatBytes;
+            return new ModelMemory(
+                Parameters.Total * FloatBytes,
+                Parameters.Total * 2,
+                cachePerToken,
+                Parameters.Total * FloatBytes * 4,
+                tokensInFlight * ActivationFloatsPerToken() * FloatBytes);
+        }
+    }
+
+    private ParameterCounts CountParameters()
+    {
+        checked
+        {
+            long hidden = _config.HiddenSize;
+            long embedding = _config.VocabSize * hidden;
+            long total = embedding + hidden + (_config.TieWordEmbeddings ? 0 : embedding); // final norm
+            long activated = total;
+            for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
+            {
+                long norms = 2 * hidden;
+                long biases = _config.AttentionBias ? AttentionRows + hidden : 0;
+                long activatedMatrices = (long)ActivatedMatrixWeights(layer);
+                activated += norms + biases + activatedMatrices;
+                total += norms + biases + activatedMatrices;
+                if (_config.IsMoeLayer(layer) && _config.Moe is { } moe)
+                {
+                    total += (moe.NumExperts - moe.TopK) * 3L * hidden * moe.IntermediateSize;
+                }
+            }
+
+            return new ParameterCounts(total, activated, _config.TieWordEmbeddings ? activated : activated - embedding);
+        }
+    }
+
+    // Rows of the joint query, key and value projection.
+    private long AttentionRows => (_config.NumAttentionHeads + (2L * _config.NumKeyValueHeads)) * _config.HeadDim;
+
+    private double SumOverLayers(Func<int, double> value) => Enumerable.Range(0, _config.NumHiddenLayers).Sum(value);
+
+    // Weights of the matrices that multiply one token in one layer; exact, below 2^53.
+    private double ActivatedMatrixWeights(int layer)
+    {
+        double hidden = _config.HiddenSize;
+        double attention = (AttentionRows * hidden) + ((double)_config.NumAttentionHeads * _config.HeadDim * hidden);
+        double router = _config.IsMoeLayer(layer) && _config.Moe is { Router: RouterKind.TopK } moe ? moe.NumExperts * hidden : 0;
+        return attention + router + (3 * hidden * ActivatedWidth(layer));
+    }
+
+    // Intermediate width that one token passes through in one layer.
+    private double ActivatedWidth(int layer) => _config.IsMoeLayer(layer) && _config.Moe is { } moe
+        ? ((double)moe.TopK + moe.NumSharedExperts) * moe.IntermediateSize
+        : _config.IntermediateSize;
+
+    // Per layer: residual stream twice, both norms' outputs, q, k, v and the attention output; for the feed-forward gate, up and their product, and for every
+    // routed slot its input and output rows. Once: the final residual and norm. Logits are recomputed in blocks and not kept.
+    private long ActivationFloatsPerToken()
+    {
+        checked
+        {
+            long hidden = _config.HiddenSize;
+            long perToken = 2 * hidden;
+            for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
+            {
+                long attention = (4 * hidden) + AttentionRows + ((long)_config.NumAttentionHeads * _config.HeadDim);
+                long feedForward = 3 * (long)ActivatedWidth(layer);
+                long slots = _config.IsMoeLayer(layer) && _config.Moe is { } moe ? (2 * hidden * moe.TopK) + moe.NumExperts : 0;
+                perToken += attention + feedForward + slots;
+            }
+
+            return perToken;
+        }
+    }
+}
