@@ -37,6 +37,9 @@ public sealed class PartTimer
     private StepPart _current = StepPart.Other;
     private long _since = Stopwatch.GetTimestamp();
 
+    /// <summary>The part that time is charged to now.</summary>
+    public StepPart Current => _current;
+
     /// <summary>Charges the time since the last switch to the part that was running, and starts <paramref name="part"/>.</summary>
     /// <returns>The part that was running.</returns>
     public StepPart Switch(StepPart part)

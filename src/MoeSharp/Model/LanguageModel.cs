@@ -1,20 +1,49 @@
 using MoeSharp.Execution;
-using MoeSharp.Moe.Balance;
+using MoeSharp.Kernels;
+using MoeSharp.Layers;
+using MoeSharp.Moe;
+using MoeSharp.Moe.Routing;
+using MoeSharp.Ops;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Model;
 
-/// <summary>A decoder language model built from a <see cref="ModelConfig"/>.</summary>
+/// <summary>A decoder language model built from a <see cref="ModelConfig"/>. The same forward pass trains and serves.</summary>
 public sealed class LanguageModel : IDisposable
 {
-    /// <summary>Builds the model with zero weights; see <c>WeightInit</c> and <c>Checkpoints</c> for filling them.</summary>
-    public LanguageModel(ModelConfig config) => throw new NotImplementedException();
+    private readonly List<Parameter> _parameters = [];
+    private readonly Parameter _embedding; // [vocab, hidden]
+    private readonly DecoderBlock[] _blocks;
+    private readonly RmsNormLayer _finalNorm;
+    private readonly Parameter _head; // [vocab, hidden]; the embedding itself when tied
+
+    /// <summary>Builds the model with zero weights; <see cref="WeightInit"/> or a checkpoint fills them.</summary>
+    /// <param name="config">The architecture, already validated.</param>
+    public LanguageModel(ModelConfig config)
+    {
+        Config = config;
+        _embedding = new Parameter("embedding", new Shape(config.VocabSize, config.HiddenSize));
+        _parameters.Add(_embedding);
+        RotaryTable rotary = new(config.HeadDim, config.RopeTheta);
+        _blocks = new DecoderBlock[config.NumHiddenLayers];
+        for (int layer = 0; layer < _blocks.Length; layer++)
+        {
+            _blocks[layer] = BuildBlock(layer, rotary);
+        }
+
+        _finalNorm = new RmsNormLayer("final_norm", config.HiddenSize, config.RmsNormEps, _parameters);
+        _head = _embedding;
+        if (!config.TieWordEmbeddings)
+        {
+            _parameters.Add(_head = new Parameter("head", new Shape(config.VocabSize, config.HiddenSize)));
+        }
+    }
 
     /// <summary>The architecture.</summary>
-    public ModelConfig Config => throw new NotImplementedException();
+    public ModelConfig Config { get; }
 
     /// <summary>All weights, in model order.</summary>
-    public IReadOnlyList<Parameter> Parameters => throw new NotImplementedException();
+    public IReadOnlyList<Parameter> Parameters => _parameters;
 
     /// <summary>Forward and backward: adds to (or, where empty, sets) every parameter's gradient.</summary>
     /// <param name="batch">Rows with targets.</param>
@@ -23,24 +52,123 @@ public sealed class LanguageModel : IDisposable
     /// <param name="auxiliaryScale">Factor on the auxiliary losses' gradients: 1 / (micro-batches in the optimiser step).</param>
     /// <param name="context">Context; its routing record is filled.</param>
     /// <returns>Sum of the targets' cross-entropies, nats (no auxiliary loss, no scale).</returns>
-    public double ForwardBackward(TokenBatch batch, BalanceConfig balance, float tokenScale, float auxiliaryScale, ForwardContext context) => throw new NotImplementedException();
+    public double ForwardBackward(TokenBatch batch, BalanceConfig balance, float tokenScale, float auxiliaryScale, ForwardContext context)
+    {
+        context.BeginTraining(batch, balance, auxiliaryScale);
+        try
+        {
+            Tensor hidden = Forward(context); // [tokens, hidden]
+            context.Timer.Switch(StepPart.HeadAndLoss);
+            double loss = Op.CrossEntropyWithGradient(hidden, _head, tokenScale, context);
+            context.Tape!.Backward(context); // BeginTraining set the tape
+            return loss;
+        }
+        finally
+        {
+            context.EndPass();
+        }
+    }
 
     /// <summary>Cross-entropy of every row without gradients.</summary>
     /// <param name="batch">Rows with targets.</param>
     /// <param name="losses">= loss of each row in nats, 0 where there is no target, [rows].</param>
     /// <param name="context">Context.</param>
     /// <returns>Their sum.</returns>
-    public double Loss(TokenBatch batch, Span<float> losses, ForwardContext context) => throw new NotImplementedException();
+    public double Loss(TokenBatch batch, Span<float> losses, ForwardContext context)
+    {
+        context.BeginInference(batch);
+        try
+        {
+            return Op.CrossEntropyOfRows(Forward(context), _head, losses, context);
+        }
+        finally
+        {
+            context.EndPass();
+        }
+    }
 
     /// <summary>Next-token logits.</summary>
     /// <param name="batch">Rows; with a cache in the context, its segment continues the cached sequence.</param>
     /// <param name="lastRows">Number of final rows wanted; <c>batch.Count</c> for all.</param>
     /// <param name="logits">= logits, [lastRows, vocab].</param>
     /// <param name="context">Context.</param>
-    public void Logits(TokenBatch batch, int lastRows, Span<float> logits, ForwardContext context) => throw new NotImplementedException();
+    public void Logits(TokenBatch batch, int lastRows, Span<float> logits, ForwardContext context)
+    {
+        context.BeginInference(batch);
+        try
+        {
+            Op.Logits(Forward(context), _head, lastRows, logits, context);
+        }
+        finally
+        {
+            context.EndPass();
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        foreach (Parameter parameter in _parameters)
+        {
+            parameter.Dispose();
+        }
+    }
+
+    private Tensor Forward(ForwardContext context)
+    {
+        CheckTokens(context.Batch);
+        context.Timer.Switch(StepPart.Other);
+        Tensor x = Op.Embed(_embedding, context); // [tokens, hidden]
+        context.CaptureHidden(x);
+        foreach (DecoderBlock block in _blocks)
+        {
+            x = block.Forward(x, context); // [tokens, hidden]
+            context.CaptureHidden(x);
+        }
+
+        return _finalNorm.Forward(x, context); // [tokens, hidden]
+    }
+
+    private DecoderBlock BuildBlock(int layer, RotaryTable rotary)
+    {
+        string name = $"layers.{layer}";
+        AttentionHeads heads = new(Config.NumAttentionHeads, Config.NumKeyValueHeads, Config.HeadDim, 1f / MathF.Sqrt(Config.HeadDim));
+        RmsNormLayer attentionNorm = new($"{name}.attention_norm", Config.HiddenSize, Config.RmsNormEps, _parameters);
+        AttentionLayer attention = new($"{name}.attention", layer, Config.HiddenSize, heads, Config.AttentionBias, rotary, _parameters);
+        RmsNormLayer feedForwardNorm = new($"{name}.feed_forward_norm", Config.HiddenSize, Config.RmsNormEps, _parameters);
+        IFeedForward feedForward = Config.IsMoeLayer(layer)
+            ? BuildMoe(layer, $"{name}.moe", Config.Moe!) // IsMoeLayer is false without experts
+            : new FeedForwardLayer($"{name}.feed_forward", Config.HiddenSize, Config.IntermediateSize, _parameters);
+        return new DecoderBlock(attentionNorm, attention, feedForwardNorm, feedForward);
+    }
+
+    private MoeLayer BuildMoe(int layer, string name, MoeConfig moe)
+    {
+        IRouter router = moe.Router switch
+        {
+            RouterKind.Hash => new HashRouter(layer, moe.NumExperts, moe.TopK),
+            _ => new TopKRouter($"{name}.router", Config.HiddenSize, moe.NumExperts, moe.TopK, moe.NormTopKProb, moe.RoutedScalingFactor, _parameters),
+        };
+        GroupedExperts experts = new($"{name}.experts", moe.NumExperts, Config.HiddenSize, moe.IntermediateSize, _parameters);
+        FeedForwardLayer? shared = moe.NumSharedExperts == 0
+            ? null
+            : new FeedForwardLayer($"{name}.shared_experts", Config.HiddenSize, moe.NumSharedExperts * moe.IntermediateSize, _parameters);
+        return new MoeLayer(layer, router, experts, shared);
+    }
+
+    private void CheckTokens(TokenBatch batch)
+    {
+        for (int row = 0; row < batch.Count; row++)
+        {
+            if ((uint)batch.TokenIds[row] >= (uint)Config.VocabSize)
+            {
+                throw new ConfigurationException($"token {batch.TokenIds[row]} at row {row} is outside the model's vocabulary of {Config.VocabSize}. Use the model's own tokenizer.");
+            }
+
+            if (batch.Targets[row] >= Config.VocabSize)
+            {
+                throw new ConfigurationException($"target {batch.Targets[row]} at row {row} is outside the model's vocabulary of {Config.VocabSize}. Use the model's own tokenizer.");
+            }
+        }
     }
 }

@@ -42,6 +42,27 @@ public sealed class Parameter : IDisposable
     /// <summary>Allocates the gradient if there is none. Content is undefined until written.</summary>
     public void AllocateGradient() => _gradient ??= new NativeBuffer(Shape.Length);
 
+    /// <summary>Gives the gradient to its next writer and notes that it is not empty any more.</summary>
+    /// <param name="accumulate">Whether the writer must add to what is there; otherwise the content is undefined.</param>
+    internal Span<float> WriteGradient(out bool accumulate)
+    {
+        accumulate = !GradientIsEmpty;
+        GradientIsEmpty = false;
+        return Gradient;
+    }
+
+    /// <summary>As <see cref="WriteGradient"/> for writers that only add: an empty gradient becomes zero first.</summary>
+    internal Span<float> AddToGradient()
+    {
+        Span<float> gradient = WriteGradient(out bool accumulate);
+        if (!accumulate)
+        {
+            gradient.Clear();
+        }
+
+        return gradient;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -1,4 +1,4 @@
-namespace MoeSharp.Moe.Balance;
+namespace MoeSharp.Execution;
 
 /// <summary>Which tokens a balance loss is averaged over.</summary>
 public enum BalanceScope

@@ -1,0 +1,45 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Moe.Routing;
+using MoeSharp.Ops;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Moe.Dispatch;
+
+/// <summary>Token rows grouped by expert, with their routing weights.</summary>
+/// <param name="Rows">[routed, hidden].</param>
+/// <param name="RowWeights">[routed].</param>
+/// <param name="Order">Where every slot went.</param>
+public readonly record struct DispatchedRows(Tensor Rows, Tensor RowWeights, SlotOrder Order);
+
+/// <summary>Dispatch within one process, dropless: every slot gets a row, whatever the load.</summary>
+public sealed class LocalDispatcher
+{
+    /// <summary>Groups the slots of a plan by expert, stable in slot order.</summary>
+    /// <param name="x">[tokens, hidden].</param>
+    /// <param name="plan">Routing of these tokens.</param>
+    /// <param name="context">Context.</param>
+    public DispatchedRows Dispatch(Tensor x, in RoutingPlan plan, ForwardContext context)
+    {
+        int slots = plan.NumTokens * plan.TopK;
+        int[] offsets = context.Indices.Rent(plan.NumExperts + 1);
+        int[] rowSlots = context.Indices.Rent(slots);
+        int[] slotRows = context.Indices.Rent(slots);
+        int[] rowTokens = context.Indices.Rent(slots);
+        Permutation.SortByExpert(plan.ExpertIds, plan.NumExperts, offsets, rowSlots, slotRows);
+        for (int row = 0; row < slots; row++)
+        {
+            rowTokens[row] = rowSlots[row] / plan.TopK;
+        }
+
+        SlotOrder order = new(plan.NumTokens, plan.TopK, slots, offsets, rowTokens, rowSlots, slotRows);
+        return new DispatchedRows(Op.DispatchRows(x, order, context), Op.DispatchWeights(plan.RoutingWeights, order, context), order);
+    }
+
+    /// <summary>Sums the experts' outputs back into token rows.</summary>
+    /// <param name="output">[routed, hidden], already weighted.</param>
+    /// <param name="rows">What <see cref="Dispatch"/> returned.</param>
+    /// <param name="context">Context.</param>
+    /// <returns>[tokens, hidden].</returns>
+    public Tensor Combine(Tensor output, in DispatchedRows rows, ForwardContext context) => Op.CombineRows(output, rows.Order, context);
+}

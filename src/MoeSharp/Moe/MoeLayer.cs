@@ -1,0 +1,48 @@
+using MoeSharp.Execution;
+using MoeSharp.Layers;
+using MoeSharp.Moe.Balance;
+using MoeSharp.Moe.Dispatch;
+using MoeSharp.Moe.Routing;
+using MoeSharp.Ops;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Moe;
+
+/// <summary>A mixture of experts: router, dispatch, routed experts, combine, and the shared experts beside them.</summary>
+/// <remarks>h = sum over shared FFN_i(u) + sum over chosen g_i FFN_i(u) (DeepSeekMoE, arXiv 2401.06066, equation 9; the residual is the block's).</remarks>
+public sealed class MoeLayer : IFeedForward
+{
+    private readonly int _layer;
+    private readonly IRouter _router;
+    private readonly BalanceLosses _balance;
+    private readonly LocalDispatcher _dispatcher;
+    private readonly GroupedExperts _experts;
+    private readonly FeedForwardLayer? _shared;
+
+    /// <summary>Puts a layer together from its parts.</summary>
+    /// <param name="layer">Index of the decoder layer, for the record.</param>
+    /// <param name="router">Chooses experts.</param>
+    /// <param name="experts">Routed experts.</param>
+    /// <param name="shared">Shared experts, or null for none.</param>
+    public MoeLayer(int layer, IRouter router, GroupedExperts experts, FeedForwardLayer? shared)
+    {
+        (_layer, _router, _experts, _shared) = (layer, router, experts, shared);
+        (_balance, _dispatcher) = (new BalanceLosses(), new LocalDispatcher());
+    }
+
+    /// <inheritdoc/>
+    public Tensor Forward(Tensor x, ForwardContext context)
+    {
+        StepPart before = context.Timer.Switch(StepPart.Router);
+        RoutingPlan plan = _router.Route(x, context); // expert_ids, routing_weights: [tokens, top_k]
+        _balance.Record(plan, _layer, context); // auxiliary losses into the pass's record
+        context.Timer.Switch(StepPart.Dispatch);
+        DispatchedRows rows = _dispatcher.Dispatch(x, plan, context); // [routed, hidden], grouped by expert
+        context.Timer.Switch(StepPart.Experts);
+        Tensor output = _experts.Forward(rows, context); // [routed, hidden]
+        context.Timer.Switch(StepPart.Dispatch);
+        Tensor routed = _dispatcher.Combine(output, rows, context); // [tokens, hidden]
+        context.Timer.Switch(before);
+        return _shared is null ? routed : Op.Add(routed, _shared.Forward(x, context), context); // [tokens, hidden]
+    }
+}

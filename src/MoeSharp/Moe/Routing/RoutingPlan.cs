@@ -1,0 +1,54 @@
+using MoeSharp.Execution;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Moe.Routing;
+
+/// <summary>A router's decision for every token of a pass.</summary>
+public readonly record struct RoutingPlan
+{
+    private readonly int[] _expertIds;
+
+    /// <summary>Makes a plan.</summary>
+    /// <param name="numExperts">Experts to choose from.</param>
+    /// <param name="expertIds">Chosen experts, at least tokens * top_k entries.</param>
+    /// <param name="routingWeights">[tokens, top_k].</param>
+    /// <param name="scores">What the choice was made from, or null for a router without scores.</param>
+    public RoutingPlan(int numExperts, int[] expertIds, Tensor routingWeights, RouterScores? scores)
+    {
+        (NumExperts, _expertIds, RoutingWeights, Scores) = (numExperts, expertIds, routingWeights, scores);
+    }
+
+    /// <summary>Experts to choose from.</summary>
+    public int NumExperts { get; }
+
+    /// <summary>Tokens routed.</summary>
+    public int NumTokens => RoutingWeights.Rows;
+
+    /// <summary>Experts per token.</summary>
+    public int TopK => RoutingWeights.Columns;
+
+    /// <summary>Expert of each slot, [tokens * top_k]; slot token * top_k + k.</summary>
+    public Span<int> ExpertIds => _expertIds.AsSpan(0, NumTokens * TopK);
+
+    /// <summary>What combine multiplies each slot by, [tokens, top_k].</summary>
+    public Tensor RoutingWeights { get; }
+
+    /// <summary>Logits and scores, or null when the router has none.</summary>
+    public RouterScores? Scores { get; }
+}
+
+/// <summary>What a learned router computed before it chose.</summary>
+/// <param name="Logits">[tokens, experts].</param>
+/// <param name="Probs">Softmax of the logits, [tokens, experts].</param>
+/// <param name="LogSumExp">Log of each row's sum of exponentials, [tokens].</param>
+public readonly record struct RouterScores(Tensor Logits, Tensor Probs, Tensor LogSumExp);
+
+/// <summary>Decides which experts each token uses and with which weights.</summary>
+public interface IRouter
+{
+    /// <summary>Routes the rows of a pass.</summary>
+    /// <param name="x">[tokens, hidden].</param>
+    /// <param name="context">Context.</param>
+    /// <returns>The plan; its tensors live until the pass ends.</returns>
+    RoutingPlan Route(Tensor x, ForwardContext context);
+}

@@ -1,0 +1,96 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Ops;
+
+public static partial class Op
+{
+    private const int LogitFloatsPerChunk = 8 * 1024 * 1024; // 32 MiB: large enough for full matmul speed, small beside the weights
+    private const int FewestRowsPerChunk = 64;
+
+    /// <summary>Output head and cross-entropy, forward and backward in one go, chunk by chunk: the logits of all rows never exist at once.</summary>
+    /// <param name="x">[tokens, hidden]; receives its gradient.</param>
+    /// <param name="head">[vocab, hidden]; receives its gradient.</param>
+    /// <param name="tokenScale">Factor on each target's gradient.</param>
+    /// <param name="context">Context of a training pass; its batch gives the targets.</param>
+    /// <returns>Sum of the rows' cross-entropies, nats, without the factor.</returns>
+    public static double CrossEntropyWithGradient(Tensor x, Parameter head, float tokenScale, ForwardContext context)
+    {
+        WorkerPool workers = context.Workers;
+        (int rows, int hidden, int vocab) = (x.Rows, x.Columns, head.Shape[0]);
+        int chunk = ChunkRows(rows, vocab);
+        PooledBlock logits = context.Pool.RentBlock((long)chunk * vocab);
+        PooledBlock losses = context.Pool.RentBlock(rows);
+        Span<float> dx = x.WriteGradient(out bool accumulate);
+        for (int begin = 0; begin < rows; begin += chunk)
+        {
+            int count = Math.Min(chunk, rows - begin);
+            Span<float> part = logits.Span[..(count * vocab)]; // [chunk, vocab]
+            ReadOnlySpan<float> input = x.Data.Slice(begin * hidden, count * hidden);
+            MatMul.NT(workers, count, vocab, hidden, input, hidden, head.Value, hidden, part, vocab, false);
+            CrossEntropy.ForwardBackward(workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), tokenScale, losses.Span.Slice(begin, count));
+            Span<float> dHead = head.WriteGradient(out bool accumulateHead);
+            MatMul.TN(workers, vocab, hidden, count, part, vocab, input, hidden, dHead, hidden, accumulateHead);
+            MatMul.NN(workers, count, hidden, vocab, part, vocab, head.Value, hidden, dx.Slice(begin * hidden, count * hidden), hidden, accumulate);
+        }
+
+        double sum = Sum(losses.Span);
+        logits.Release();
+        losses.Release();
+        return sum;
+    }
+
+    /// <summary>Cross-entropy of every row without gradients, chunk by chunk.</summary>
+    /// <param name="x">[tokens, hidden].</param>
+    /// <param name="head">[vocab, hidden].</param>
+    /// <param name="losses">= nats per row, 0 where there is no target, [tokens].</param>
+    /// <param name="context">Context; its batch gives the targets.</param>
+    /// <returns>Their sum.</returns>
+    public static double CrossEntropyOfRows(Tensor x, Parameter head, Span<float> losses, ForwardContext context)
+    {
+        (int rows, int hidden, int vocab) = (x.Rows, x.Columns, head.Shape[0]);
+        int chunk = ChunkRows(rows, vocab);
+        PooledBlock logits = context.Pool.RentBlock((long)chunk * vocab);
+        for (int begin = 0; begin < rows; begin += chunk)
+        {
+            int count = Math.Min(chunk, rows - begin);
+            Span<float> part = logits.Span[..(count * vocab)]; // [chunk, vocab]
+            MatMul.NT(context.Workers, count, vocab, hidden, x.Data.Slice(begin * hidden, count * hidden), hidden, head.Value, hidden, part, vocab, false);
+            CrossEntropy.Forward(context.Workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), losses.Slice(begin, count));
+        }
+
+        logits.Release();
+        return Sum(losses[..rows]);
+    }
+
+    /// <summary>Logits of the last rows.</summary>
+    /// <param name="x">[tokens, hidden].</param>
+    /// <param name="head">[vocab, hidden].</param>
+    /// <param name="lastRows">Number of final rows wanted.</param>
+    /// <param name="logits">= [lastRows, vocab].</param>
+    /// <param name="context">Context.</param>
+    public static void Logits(Tensor x, Parameter head, int lastRows, Span<float> logits, ForwardContext context)
+    {
+        (int hidden, int vocab) = (x.Columns, head.Shape[0]);
+        if (lastRows < 0 || lastRows > x.Rows || logits.Length < (long)lastRows * vocab)
+        {
+            ShapeException.Throw("Logits", nameof(logits), $"[{lastRows} of {x.Rows} rows, {vocab}]", $"[{logits.Length}]");
+        }
+
+        MatMul.NT(context.Workers, lastRows, vocab, hidden, x.Data[((x.Rows - lastRows) * hidden)..], hidden, head.Value, hidden, logits, vocab, false);
+    }
+
+    private static int ChunkRows(int rows, int vocab) => Math.Max(1, Math.Min(rows, Math.Max(FewestRowsPerChunk, LogitFloatsPerChunk / vocab)));
+
+    private static double Sum(ReadOnlySpan<float> values)
+    {
+        double sum = 0;
+        foreach (float value in values)
+        {
+            sum += value;
+        }
+
+        return sum;
+    }
+}
