@@ -32,7 +32,7 @@ public sealed unsafe class WorkerPool : IDisposable
     private const int Line = 16; // ints in a 64-byte cache line
 
     private readonly Thread[] _threads;
-    private readonly SemaphoreSlim _wake = new(0);
+    private readonly object _sleep = new(); // a monitor, not a semaphore: a semaphore's count can be taken by a worker that just ran, and the sleeper it was meant for never wakes
     private readonly int* _state; // [0] epoch, [Line] done, [2 Line] next chunk, [3 Line] barrier arrivals, [4 Line] barrier phase, [5 Line] sleepers
     private readonly NativeBuffer[] _scratch;
     private delegate*<void*, int, int, void> _entry;
@@ -151,7 +151,7 @@ public sealed unsafe class WorkerPool : IDisposable
 
         _stopping = true;
         Interlocked.Increment(ref _state[0]);
-        _wake.Release(_threads.Length + 1);
+        WakeSleepers();
         foreach (Thread thread in _threads)
         {
             thread.Join();
@@ -163,7 +163,6 @@ public sealed unsafe class WorkerPool : IDisposable
         }
 
         NativeMemory.AlignedFree(_state);
-        _wake.Dispose();
     }
 
     private void Start(void* job, delegate*<void*, int, int, void> entry)
@@ -172,10 +171,9 @@ public sealed unsafe class WorkerPool : IDisposable
         _entry = entry;
         Volatile.Write(ref _state[Line], 0);
         Interlocked.Increment(ref _state[0]);
-        int sleepers = Interlocked.Exchange(ref _state[5 * Line], 0);
-        if (sleepers > 0)
+        if (Volatile.Read(ref _state[5 * Line]) > 0)
         {
-            _wake.Release(sleepers);
+            WakeSleepers();
         }
 
         entry(job, 0, Workers);
@@ -207,14 +205,7 @@ public sealed unsafe class WorkerPool : IDisposable
                 }
                 else
                 {
-                    Interlocked.Increment(ref _state[5 * Line]);
-                    if (Volatile.Read(ref _state[0]) == seen)
-                    {
-                        _wake.Wait();
-                    }
-
-                    spins = 0;
-                    yields = 0;
+                    SleepWhile(seen);
                 }
             }
 
@@ -226,6 +217,29 @@ public sealed unsafe class WorkerPool : IDisposable
 
             _entry(_job, worker, Workers);
             Interlocked.Increment(ref _state[Line]);
+        }
+    }
+
+    /// <remarks>A sleeper is counted before it looks at the epoch and <see cref="Start"/> moves the epoch before it looks at the count, so one sees the other.</remarks>
+    private void SleepWhile(int epoch)
+    {
+        lock (_sleep)
+        {
+            Interlocked.Increment(ref _state[5 * Line]);
+            while (Volatile.Read(ref _state[0]) == epoch)
+            {
+                Monitor.Wait(_sleep);
+            }
+
+            Interlocked.Decrement(ref _state[5 * Line]);
+        }
+    }
+
+    private void WakeSleepers()
+    {
+        lock (_sleep)
+        {
+            Monitor.PulseAll(_sleep);
         }
     }
 

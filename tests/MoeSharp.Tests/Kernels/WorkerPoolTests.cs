@@ -48,6 +48,29 @@ public sealed class WorkerPoolTests
         }
     }
 
+    [Fact]
+    public void No_sleeper_is_forgotten_when_jobs_come_at_the_edge_of_sleep()
+    {
+        using WorkerPool pool = new(6);
+        using NativeBuffer visits = new(6);
+        visits.Slice(0, 6).Clear();
+        unsafe
+        {
+            CountJob job = new() { Visits = visits.Pointer };
+            for (int repeat = 0; repeat < 300; repeat++)
+            {
+                pool.ForRows(6, 1, ref job);
+                Thread.SpinWait(1000 * (repeat % 40)); // some workers are awake, some asleep, some on the way
+                if (repeat % 10 == 0)
+                {
+                    Thread.Sleep(1);
+                }
+            }
+        }
+
+        Assert.Equal([300f, 300f, 300f, 300f, 300f, 300f], visits.Slice(0, 6).ToArray());
+    }
+
     private unsafe struct CountJob : IRowJob
     {
         public float* Visits;
