@@ -1,0 +1,84 @@
+using MoeSharp.Execution;
+
+namespace MoeSharp.Training;
+
+/// <summary>Routed slots per layer and expert, summed over any number of forward passes.</summary>
+public sealed class LoadTable
+{
+    private long[][] _counts = [];
+    private int[] _layers = [];
+
+    /// <summary>MoE layers seen so far.</summary>
+    public int NumLayers => _counts.Length;
+
+    /// <summary>Decoder index of the <paramref name="index"/>-th MoE layer.</summary>
+    public int Layer(int index) => _layers[index];
+
+    /// <summary>Slots per expert of the <paramref name="index"/>-th MoE layer, [experts].</summary>
+    public ReadOnlySpan<long> TokensPerExpert(int index) => _counts[index];
+
+    /// <summary>Adds one pass; allocates only when the layers are new.</summary>
+    public void Add(RoutingRecord record)
+    {
+        IReadOnlyList<LayerRouting> layers = record.Layers;
+        if (_counts.Length != layers.Count)
+        {
+            _counts = [.. layers.Select(layer => new long[layer.TokensPerExpert.Length])];
+            _layers = [.. layers.Select(layer => layer.Layer)];
+        }
+
+        for (int index = 0; index < _counts.Length; index++)
+        {
+            long[] counts = _counts[index];
+            long[] added = layers[index].TokensPerExpert;
+            for (int expert = 0; expert < counts.Length; expert++)
+            {
+                counts[expert] += added[expert];
+            }
+        }
+    }
+
+    /// <summary>Sets all counts to zero.</summary>
+    public void Clear()
+    {
+        foreach (long[] counts in _counts)
+        {
+            Array.Clear(counts);
+        }
+    }
+
+    /// <summary>Largest load over the mean, of the layer where that is worst; 0 without MoE layers or tokens.</summary>
+    public double MaxOverMean()
+    {
+        double worst = 0;
+        foreach (long[] counts in _counts)
+        {
+            long sum = 0;
+            long largest = 0;
+            foreach (long count in counts)
+            {
+                sum += count;
+                largest = Math.Max(largest, count);
+            }
+
+            worst = sum == 0 ? worst : Math.Max(worst, (double)largest * counts.Length / sum);
+        }
+
+        return worst;
+    }
+
+    /// <summary>Experts without a token, over all layers.</summary>
+    public int NumDead()
+    {
+        int dead = 0;
+        foreach (long[] counts in _counts)
+        {
+            foreach (long count in counts)
+            {
+                dead += count == 0 ? 1 : 0;
+            }
+        }
+
+        return dead;
+    }
+}

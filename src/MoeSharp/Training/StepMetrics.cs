@@ -1,0 +1,55 @@
+namespace MoeSharp.Training;
+
+/// <summary>What one optimiser step computed and how fast.</summary>
+public readonly record struct StepMetrics
+{
+    /// <summary>Number of the step, from 1.</summary>
+    public required long Step { get; init; }
+
+    /// <summary>Training tokens seen, this step included.</summary>
+    public required long Tokens { get; init; }
+
+    /// <summary>Language-model loss, nats per target; no auxiliary loss in it.</summary>
+    public required double Loss { get; init; }
+
+    /// <summary>Expert-level balance loss without its factor, mean over the MoE layers; 1 when balanced.</summary>
+    public required double ExpertLoss { get; init; }
+
+    /// <summary>Device-level balance loss without its factor, mean over the MoE layers; 0 when off.</summary>
+    public required double DeviceLoss { get; init; }
+
+    /// <summary>Router z-loss without its factor, mean over the MoE layers; 0 when off.</summary>
+    public required double ZLoss { get; init; }
+
+    /// <summary>Global gradient norm before clipping.</summary>
+    public required double GradientNorm { get; init; }
+
+    /// <summary>Learning rate of the update.</summary>
+    public required float LearningRate { get; init; }
+
+    /// <summary>Largest load of an expert over the mean of its layer; the worst layer. 0 in a dense model.</summary>
+    public required double LoadMaxOverMean { get; init; }
+
+    /// <summary>Experts that got no token, over all layers.</summary>
+    public required int NumDeadExperts { get; init; }
+
+    /// <summary>Wall time of the step.</summary>
+    public required double Seconds { get; init; }
+
+    /// <summary>Training tokens per second.</summary>
+    public required double TokensPerSecond { get; init; }
+
+    /// <summary>Arithmetic of the model (forward and backward) in GFLOP per second.</summary>
+    public required double Gflops { get; init; }
+
+    /// <summary>Whether every number that training depends on is finite.</summary>
+    public bool IsFinite => double.IsFinite(Loss) && double.IsFinite(GradientNorm);
+}
+
+/// <summary>A measurement on held-out text.</summary>
+/// <param name="Step">Steps trained.</param>
+/// <param name="Tokens">Training tokens seen.</param>
+/// <param name="Loss">Mean cross-entropy, nats per token.</param>
+/// <param name="BitsPerByte">Cross-entropy per byte of text, in bits: comparable between tokenizers.</param>
+/// <param name="NumTokens">Held-out tokens measured.</param>
+public readonly record struct ValidationResult(long Step, long Tokens, double Loss, double BitsPerByte, long NumTokens);
