@@ -26,6 +26,9 @@ public sealed record TrainingConfig
     /// <summary>Learning rate over the run.</summary>
     public ScheduleConfig Schedule { get; init; } = new();
 
+    /// <summary>How the first weights are drawn: fan_in suits small models, normal (with the model's initializer_range) is the paper's.</summary>
+    public WeightInitScheme InitScheme { get; init; } = WeightInitScheme.FanIn;
+
     /// <summary>Auxiliary losses of the router.</summary>
     public BalanceConfig Balance { get; init; } = new() { ExpertAlpha = 0.01f };
 

@@ -18,7 +18,10 @@ public static class TrainingConfigJson
     private const string PresetKey = "preset";
     private const string ReferencePreset = "deepseek-moe-16b"; // has every key of a model with experts
 
-    private static readonly JsonDocumentOptions Lenient = new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
+    // Keys that a config.json leaves out where they say what is so anyway.
+    private static readonly string[] s_unwrittenKeys = ["head_dim", "routed_scaling_factor", "moesharp_router"];
+
+    private static readonly JsonDocumentOptions s_lenient = new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false };
 
     /// <summary>Names that <c>--preset</c> takes: the experiments that come with MoeSharp, then the architectures.</summary>
     public static IReadOnlyList<string> PresetNames => [.. ExperimentFiles.Names, .. ModelPresets.Names.Except(ExperimentFiles.Names)];
@@ -102,16 +105,12 @@ public static class TrainingConfigJson
     {
         try
         {
-            return JsonNode.Parse(json, null, Lenient) as JsonObject
+            return JsonNode.Parse(json, null, s_lenient) as JsonObject
                 ?? throw new ConfigurationException($"{source}: expected a JSON object {{ ... }} at the top.");
         }
         catch (JsonException error)
         {
             throw new ConfigurationException($"{source}: not valid JSON in line {error.LineNumber + 1}, byte {error.BytePositionInLine + 1}: {FirstSentence(error.Message)}", error);
-        }
-        catch (ArgumentException error)
-        {
-            throw new ConfigurationException($"{source}: a key is given twice: {FirstSentence(error.Message)}", error);
         }
     }
 
@@ -128,7 +127,7 @@ public static class TrainingConfigJson
         JsonNode? value;
         try
         {
-            value = JsonNode.Parse(text, null, Lenient);
+            value = JsonNode.Parse(text, null, s_lenient);
         }
         catch (JsonException)
         {
@@ -204,7 +203,7 @@ public static class TrainingConfigJson
         _ when type == typeof(bool) => "true or false",
         _ when type == typeof(string) => "a text",
         _ when type == typeof(int) || type == typeof(long) || type == typeof(ulong) => "a whole number",
-        _ when type.IsEnum => "one of " + string.Join(", ", Enum.GetNames(type).Select(name => name.ToLowerInvariant())),
+        _ when type.IsEnum => "one of " + string.Join(", ", Enum.GetNames(type).Select(JsonNamingPolicy.SnakeCaseLower.ConvertName)),
         _ => "a number",
     };
 
@@ -252,7 +251,7 @@ public static class TrainingConfigJson
         }
 
         ModelConfig config = ModelConfigJson.Parse(resolved.ToJsonString(), modelSource);
-        string[] known = [PresetKey, .. KeysOf(config), .. KeysOf(ModelPresets.Get(ReferencePreset))];
+        string[] known = [PresetKey, .. s_unwrittenKeys, .. KeysOf(config), .. KeysOf(ModelPresets.Get(ReferencePreset))];
         ThrowIfAny([.. section.Select(entry => entry.Key).Where(key => !known.Contains(key)).Select(key => Unknown(key, known, modelSource))]);
         return config;
     }
@@ -280,7 +279,10 @@ public static class TrainingConfigJson
 /// <summary>Writes balance scopes in lower case, as all other keys and values.</summary>
 internal sealed class BalanceScopeConverter() : JsonStringEnumConverter<BalanceScope>(JsonNamingPolicy.SnakeCaseLower);
 
+/// <summary>Writes initialisation schemes in lower case.</summary>
+internal sealed class WeightInitSchemeConverter() : JsonStringEnumConverter<WeightInitScheme>(JsonNamingPolicy.SnakeCaseLower);
+
 /// <summary>Source-generated JSON of the training records.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(BalanceScopeConverter)])]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(BalanceScopeConverter), typeof(WeightInitSchemeConverter)])]
 [JsonSerializable(typeof(TrainingConfig))]
 internal sealed partial class TrainingJson : JsonSerializerContext;

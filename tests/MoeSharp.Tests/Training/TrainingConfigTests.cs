@@ -1,0 +1,115 @@
+using MoeSharp.Execution;
+using MoeSharp.Model;
+using MoeSharp.Training;
+
+namespace MoeSharp.Tests.Training;
+
+public sealed class TrainingConfigTests : IDisposable
+{
+    private const string Steps = "budget.steps=10";
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("moe-config").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Later_layers_win_and_defaults_stay()
+    {
+        string file = Write("""
+            {
+              // comments and trailing commas are welcome
+              "model": { "preset": "nano", "num_experts_per_tok": 4 },
+              "optimizer": { "weight_decay": 0.05, },
+              "schedule": { "kind": "cosine" },
+              "balance": { "scope": "batch", "device_alpha": 0.05, "num_device_groups": 5 },
+              "budget": { "steps": 20 },
+            }
+            """);
+
+        TrainingConfig config = TrainingConfigJson.Load("tiny", file, ["optimizer.weight_decay=0.2", "model.hidden_size=96", "model.head_dim=24", "init_scheme=normal"]);
+
+        Assert.Equal(0.2f, config.Optimizer.WeightDecay);
+        Assert.Equal(0.95f, config.Optimizer.Beta2);
+        Assert.Equal(20, config.Budget.Steps);
+        Assert.Equal(ScheduleKind.Cosine, config.Schedule.Kind);
+        Assert.Equal(BalanceScope.Batch, config.Balance.Scope);
+        Assert.Equal(WeightInitScheme.Normal, config.InitScheme);
+        Assert.Equal((96, 4, 15), (config.Model!.HiddenSize, config.Model.Moe!.TopK, config.Model.Moe.NumExperts)); // the file names a model
+    }
+
+    [Theory]
+    [InlineData("{\"optimizer\": {\"weigth_decay\": 1}}", "optimizer.weight_decay")]
+    [InlineData("{\"optimiser\": {}}", "optimizer")]
+    [InlineData("{\"modle\": {}}", "model")]
+    [InlineData("{\"model\": {\"preset\": \"nano\", \"num_expert_per_tok\": 2}}", "num_experts_per_tok")]
+    [InlineData("{\"seeds\": 2}", "seed")]
+    public void An_unknown_key_names_the_nearest_and_the_file(string json, string nearest)
+    {
+        string file = Write(json);
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load(null, file, [Steps]));
+
+        Assert.Contains($"did you mean '{nearest}'", error.Message, StringComparison.Ordinal);
+        Assert.Contains(file, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void All_problems_are_reported_at_once()
+    {
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load("nano", null, ["batch.tokens=1000", "optimizer.beta2=1.5", "checkpoint.keep=0", "schedule.learning_rate=-1", Steps]));
+
+        Assert.Contains("batch.tokens 1000 must be a multiple", error.Message, StringComparison.Ordinal);
+        Assert.Contains("optimizer.beta2", error.Message, StringComparison.Ordinal);
+        Assert.Contains("checkpoint.keep", error.Message, StringComparison.Ordinal);
+        Assert.Contains("learning_rate", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("seed=many", "seed is \"many\"; expected a whole number")]
+    [InlineData("schedule.kind=linear", "expected one of steps, cosine, constant")]
+    [InlineData("batch=3", "batch is a section")]
+    [InlineData("batch.tokens=1.5", "expected a whole number")]
+    [InlineData("nonsense", "expected key=value")]
+    public void A_wrong_value_says_what_is_expected(string setting, string expected) =>
+        Assert.Contains(expected, Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load("nano", null, [setting])).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("", "not valid JSON")]
+    [InlineData("[1]", "expected a JSON object")]
+    [InlineData("{\"seed\": }", "line 1")]
+    [InlineData("{\"seed\": 1, \"seed\": 2}", "seed")]
+    public void A_file_that_is_no_configuration_says_so(string content, string expected) =>
+        Assert.Contains(expected, Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load(null, Write(content), [])).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_missing_file_and_an_unknown_preset_name_what_there_is()
+    {
+        Assert.Contains("does not exist", Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load(null, "/nowhere.json", [])).Message, StringComparison.Ordinal);
+        Assert.Contains("deepseek-moe-16b", Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load("deepseek-moe-16", null, [])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_without_an_end_is_refused() =>
+        Assert.Contains("no end", Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load("nano", null, [])).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void What_is_written_reads_back()
+    {
+        TrainingConfig config = TrainingConfigJson.Load("nano", null, [Steps, "seed=7", "batch.micro_batch_tokens=1024", "budget.minutes=2.5", "balance.scope=batch"]);
+
+        Assert.Equal(config, TrainingConfigJson.Parse(TrainingConfigJson.Write(config).ToJsonString(), "run.json"));
+    }
+
+    [Theory]
+    [MemberData(nameof(Experiments))]
+    public void Every_experiment_that_comes_along_is_valid(string name) => Assert.NotNull(TrainingConfigJson.Load(name, null, []).Model);
+
+    public static TheoryData<string> Experiments() => [.. ExperimentFiles.Names];
+
+    private string Write(string json)
+    {
+        string path = Path.Combine(_folder, "experiment.json");
+        File.WriteAllText(path, json);
+        return path;
+    }
+}
