@@ -34,7 +34,8 @@ exit /b %ERRORLEVEL%
 
 rem Size, time and path of every source file.
 :list
-where /r "%MOE_ROOT%src" /t *.cs *.csproj *.json 2>nul | findstr /v /i /c:"\obj\\" /c:"\bin\\"
+where /r "%MOE_ROOT%src" /t *.cs *.csproj *.json *.txt report.css report.js 2>nul | findstr /v /i /c:"\obj\\" /c:"\bin\\"
 where /r "%MOE_ROOT%bench" /t *.cs *.csproj 2>nul | findstr /v /i /c:"\obj\\" /c:"\bin\\"
+where /t "%MOE_ROOT%configs:*.json" 2>nul
 where /t "%MOE_ROOT%:*.props" "%MOE_ROOT%:global.json" 2>nul
 exit /b 0
