@@ -67,5 +67,6 @@ internal static class CommandLine
     private static IEnumerable<Command> Verbs()
     {
         yield return DoctorCommand.Create();
+        yield return TokenizerCommand.Create();
     }
 }

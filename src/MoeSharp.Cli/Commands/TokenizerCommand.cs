@@ -1,0 +1,135 @@
+using System.CommandLine;
+using System.Text;
+using System.Text.Json;
+using MoeSharp.Tokenization;
+
+namespace MoeSharp.Cli.Commands;
+
+/// <summary><c>moe tokenizer train|encode|decode</c>: learns a vocabulary, and shows what one makes of a text.</summary>
+internal static class TokenizerCommand
+{
+    /// <summary>Builds the verb.</summary>
+    public static Command Create()
+    {
+        Command command = new("tokenizer", "Trains a byte-level BPE tokenizer, or encodes and decodes with one.");
+        command.Subcommands.Add(CreateTrain());
+        command.Subcommands.Add(CreateEncode());
+        command.Subcommands.Add(CreateDecode());
+        return command;
+    }
+
+    private static Command CreateTrain()
+    {
+        Option<string[]> data = new("--data") { Description = "UTF-8 text files.", Required = true, AllowMultipleArgumentsPerToken = true };
+        Option<int> vocabSize = new("--vocab-size") { Description = "Number of ids: special tokens, 256 bytes and merges.", Required = true };
+        Option<string> output = new("--out") { Description = "Folder for tokenizer.json and tokenizer_config.json.", Required = true };
+        Command command = new("train", "Learns a vocabulary from text files.") { data, vocabSize, output };
+        command.SetAction(parsed =>
+        {
+            string[] files = parsed.GetRequiredValue(data);
+            Tokenizer tokenizer = BpeTrainer.Train(ReadTexts(files), new BpeTrainerOptions { VocabSize = parsed.GetRequiredValue(vocabSize) });
+            tokenizer.Save(parsed.GetRequiredValue(output));
+            Console.WriteLine($"{tokenizer.VocabSize} ids, saved in {parsed.GetRequiredValue(output)}");
+            if (tokenizer.VocabSize < parsed.GetRequiredValue(vocabSize))
+            {
+                Console.Error.WriteLine($"moe: the text holds no more repeated pairs, so there are fewer than {parsed.GetRequiredValue(vocabSize)} ids.");
+            }
+        });
+        return command;
+    }
+
+    private static Command CreateEncode()
+    {
+        Option<string> tokenizer = TokenizerOption();
+        Option<string?> text = new("--text") { Description = "The text." };
+        Option<string?> textFile = new("--text-file") { Description = "A UTF-8 file with the text. Without text or file, standard input is read." };
+        Option<bool> noSpecial = new("--no-special") { Description = "Add no special tokens around the text." };
+        Option<bool> json = new("--json") { Description = "Print one JSON document: {\"ids\": [...]}." };
+        Command command = new("encode", "Prints the ids of a text.") { tokenizer, text, textFile, noSpecial, json };
+        command.SetAction(parsed =>
+        {
+            Tokenizer vocabulary = Tokenizer.Load(parsed.GetRequiredValue(tokenizer));
+            string content = ReadText(parsed.GetValue(text), parsed.GetValue(textFile));
+            int[] ids = vocabulary.Encode(content, !parsed.GetValue(noSpecial));
+            Console.WriteLine(parsed.GetValue(json) ? $"{{\"ids\":[{string.Join(',', ids)}]}}" : string.Join(' ', ids));
+        });
+        return command;
+    }
+
+    private static Command CreateDecode()
+    {
+        Option<string> tokenizer = TokenizerOption();
+        Argument<int[]> ids = new("ids") { Description = "Token ids.", Arity = ArgumentArity.ZeroOrMore };
+        Option<bool> json = new("--json") { Description = "Print one JSON document: {\"text\": \"...\"}." };
+        Command command = new("decode", "Prints the text of ids.") { tokenizer, ids, json };
+        command.SetAction(parsed =>
+        {
+            Tokenizer vocabulary = Tokenizer.Load(parsed.GetRequiredValue(tokenizer));
+            int[] given = parsed.GetValue(ids) ?? [];
+            foreach (int id in given)
+            {
+                if (!vocabulary.HasToken(id))
+                {
+                    throw new ConfigurationException($"There is no token with id {id}; ids go from 0 to {vocabulary.VocabSize - 1}.");
+                }
+            }
+
+            string text = vocabulary.Decode(given, skipSpecialTokens: false);
+            Write(parsed.GetValue(json) ? $"{{\"text\":{JsonSerializer.Serialize(text, TokenizerJsonContext.Default.String)}}}\n" : text + "\n");
+        });
+        return command;
+    }
+
+    private static Option<string> TokenizerOption() =>
+        new("--tokenizer") { Description = "A tokenizer.json, or a folder that holds one.", Required = true };
+
+    private static IEnumerable<ReadOnlyMemory<byte>> ReadTexts(string[] files)
+    {
+        foreach (string file in files)
+        {
+            yield return ReadFile(file);
+        }
+    }
+
+    private static string ReadText(string? text, string? textFile)
+    {
+        if (text is not null && textFile is not null)
+        {
+            throw new ConfigurationException("Both --text and --text-file are given. Give one of them.");
+        }
+
+        return text ?? Encoding.UTF8.GetString(textFile is not null ? ReadFile(textFile) : ReadStandardInput());
+    }
+
+    private static byte[] ReadFile(string file)
+    {
+        if (!File.Exists(file))
+        {
+            throw new ConfigurationException($"There is no file {file}.");
+        }
+
+        byte[] content = File.ReadAllBytes(file);
+        Utf8Text.ThrowIfInvalid(content, file);
+        return content;
+    }
+
+    private static byte[] ReadStandardInput()
+    {
+        using MemoryStream content = new();
+        using Stream input = Console.OpenStandardInput();
+        input.CopyTo(content);
+        Utf8Text.ThrowIfInvalid(content.ToArray(), "standard input");
+        return content.ToArray();
+    }
+
+    // The console's writer would spell characters in the terminal's code page.
+    private static void Write(string text)
+    {
+        using Stream output = Console.OpenStandardOutput();
+        output.Write(Encoding.UTF8.GetBytes(text));
+    }
+}
+
+/// <summary>JSON of strings without reflection.</summary>
+[System.Text.Json.Serialization.JsonSerializable(typeof(string))]
+internal sealed partial class TokenizerJsonContext : System.Text.Json.Serialization.JsonSerializerContext;

@@ -1,0 +1,295 @@
+using System.Text;
+
+namespace MoeSharp.Tokenization;
+
+/// <summary>
+/// A vocabulary and the rules that turn text into its ids and back: a Hugging Face tokenizer.json with byte-pair encoding, byte-level
+/// or with byte fallback. Immutable; may be used by many threads at once. Chat templates are not its business.
+/// </summary>
+/// <remarks>
+/// Encoding takes the order of the format: added tokens of the raw text; normalisers; added tokens of the normalised text;
+/// pre-tokenizers; merging inside each piece; special tokens around the whole.
+/// </remarks>
+public sealed class Tokenizer
+{
+    private readonly TokenizerParts _parts;
+    private readonly byte[] _tokenBytes;
+    private readonly int[] _tokenStarts;
+    private readonly bool[] _isSpecial;
+    private EncodeScratch? _idleScratch;
+
+    /// <summary>Assembles what a file holds.</summary>
+    internal Tokenizer(TokenizerParts parts)
+    {
+        _parts = parts;
+        VocabSize = parts.Tokens.Length;
+        _isSpecial = new bool[VocabSize];
+        _tokenStarts = new int[VocabSize + 1];
+        byte[][] bytes = new byte[VocabSize][];
+        for (int id = 0; id < VocabSize; id++)
+        {
+            bytes[id] = parts.Tokens[id] is string token ? parts.Decoder.BytesOf(token) : [];
+        }
+
+        foreach (AddedToken token in parts.AddedTokens)
+        {
+            bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
+            _isSpecial[token.Id] = token.IsSpecial;
+        }
+
+        for (int id = 0; id < VocabSize; id++)
+        {
+            _tokenStarts[id + 1] = checked(_tokenStarts[id] + bytes[id].Length);
+        }
+
+        _tokenBytes = new byte[_tokenStarts[VocabSize]];
+        for (int id = 0; id < VocabSize; id++)
+        {
+            bytes[id].CopyTo(_tokenBytes, _tokenStarts[id]);
+        }
+    }
+
+    /// <summary>The largest id plus one. A model may have more rows than that; never fewer.</summary>
+    public int VocabSize { get; }
+
+    /// <summary>Id of the token that begins a text; null when the vocabulary names none.</summary>
+    public int? BosTokenId => _parts.BosTokenId;
+
+    /// <summary>Id of the token that ends a text; null when the vocabulary names none.</summary>
+    public int? EosTokenId => _parts.EosTokenId;
+
+    /// <summary>Tokens matched in the text as a whole, by id.</summary>
+    public IReadOnlyList<AddedToken> AddedTokens => _parts.AddedTokens;
+
+    /// <summary>How tokens read back.</summary>
+    internal TokenDecoder Decoder => _parts.Decoder;
+
+    /// <summary>Reads a tokenizer.json, and the tokenizer_config.json beside it when there is one.</summary>
+    /// <param name="path">The file tokenizer.json, or a folder that holds it.</param>
+    /// <returns>The tokenizer.</returns>
+    /// <exception cref="ConfigurationException">There is no such file.</exception>
+    /// <exception cref="FileFormatException">A file breaks the rules of its format, or asks for something that is not supported.</exception>
+    public static Tokenizer Load(string path) => TokenizerFile.Load(path);
+
+    /// <summary>Encodes a text. Special tokens written out in the text are recognised.</summary>
+    /// <param name="text">Any text; unpaired surrogates are read as U+FFFD.</param>
+    /// <param name="addSpecialTokens">Put the special tokens of the vocabulary around the text (usually one that begins it).</param>
+    /// <returns>Token ids.</returns>
+    public int[] Encode(string text, bool addSpecialTokens)
+    {
+        List<int> ids = [];
+        if (addSpecialTokens)
+        {
+            ids.AddRange(_parts.Template.Before);
+        }
+
+        EncodeValid(Encoding.UTF8.GetBytes(text), ids);
+        if (addSpecialTokens)
+        {
+            ids.AddRange(_parts.Template.After);
+        }
+
+        return [.. ids];
+    }
+
+    /// <summary>Encodes a text without special tokens around it. Special tokens written out in the text are recognised.</summary>
+    /// <param name="utf8">The text in UTF-8.</param>
+    /// <param name="ids">Receives the ids, after what it holds.</param>
+    /// <exception cref="ConfigurationException">The bytes are not UTF-8.</exception>
+    public void Encode(ReadOnlySpan<byte> utf8, List<int> ids)
+    {
+        Utf8Text.ThrowIfInvalid(utf8, "text to encode");
+        EncodeValid(utf8, ids);
+    }
+
+    /// <summary>Decodes ids. Bytes that are no character are written as U+FFFD.</summary>
+    /// <param name="ids">Token ids; ids that the vocabulary does not have give no text.</param>
+    /// <param name="skipSpecialTokens">Special tokens give no text.</param>
+    /// <returns>The text.</returns>
+    public string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens)
+    {
+        IncrementalDecoder decoder = new(this, skipSpecialTokens);
+        StringBuilder text = new();
+        foreach (int id in ids)
+        {
+            text.Append(decoder.Push(id));
+        }
+
+        return text.Append(decoder.Flush()).ToString();
+    }
+
+    /// <summary>The bytes that a token stands for in a text; they need not be whole characters.</summary>
+    /// <param name="id">Token id.</param>
+    /// <returns>The bytes; empty for an id that the vocabulary does not have.</returns>
+    public ReadOnlySpan<byte> TokenBytes(int id) =>
+        HasToken(id) ? _tokenBytes.AsSpan(_tokenStarts[id], _tokenStarts[id + 1] - _tokenStarts[id]) : [];
+
+    /// <summary>A token as the vocabulary spells it.</summary>
+    /// <param name="id">Token id.</param>
+    /// <returns>The spelling; null for an id that the vocabulary does not have.</returns>
+    public string? TokenText(int id) => HasToken(id) ? _parts.Tokens[id] : null;
+
+    /// <summary>The id of a token in the vocabulary's spelling.</summary>
+    /// <param name="token">The spelling, for example <c>&lt;|end_of_text|&gt;</c>.</param>
+    /// <returns>The id; null when there is no such token.</returns>
+    public int? FindToken(string token) => _parts.IdOfToken.TryGetValue(token, out int id) ? id : null;
+
+    /// <summary>Says whether the vocabulary has a token with this id.</summary>
+    /// <param name="id">Token id.</param>
+    /// <returns>True when it has.</returns>
+    public bool HasToken(int id) => (uint)id < (uint)VocabSize && _parts.Tokens[id] is not null;
+
+    /// <summary>Says whether a token steers the model and is no text.</summary>
+    /// <param name="id">Token id.</param>
+    /// <returns>True for special tokens.</returns>
+    public bool IsSpecial(int id) => (uint)id < (uint)VocabSize && _isSpecial[id];
+
+    /// <summary>Writes tokenizer.json and tokenizer_config.json as they were read or trained.</summary>
+    /// <param name="folder">Folder to write to; created when it does not exist.</param>
+    public void Save(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        File.WriteAllBytes(Path.Combine(folder, TokenizerFile.FileName), _parts.FileBytes);
+        if (_parts.ConfigBytes is byte[] config)
+        {
+            File.WriteAllBytes(Path.Combine(folder, TokenizerFile.ConfigFileName), config);
+        }
+    }
+
+    /// <summary>Encodes valid UTF-8 with the caller's scratch; its counters tell the work.</summary>
+    internal void EncodeValid(ReadOnlySpan<byte> text, List<int> ids, EncodeScratch scratch)
+    {
+        List<Section> sections = [];
+        _parts.RawTokens.Split(text, sections);
+        bool isStartOfInput = true;
+        foreach (Section section in sections)
+        {
+            if (section.TokenId >= 0)
+            {
+                ids.Add(section.TokenId);
+            }
+            else
+            {
+                EncodeRawText(text.Slice(section.Piece.Start, section.Piece.Length), isStartOfInput, ids, scratch);
+            }
+
+            isStartOfInput = false;
+        }
+    }
+
+    // Concurrent callers that find no idle scratch work with one of their own; the last to finish leaves his.
+    private void EncodeValid(ReadOnlySpan<byte> text, List<int> ids)
+    {
+        EncodeScratch scratch = Interlocked.Exchange(ref _idleScratch, null) ?? new EncodeScratch();
+        EncodeValid(text, ids, scratch);
+        Volatile.Write(ref _idleScratch, scratch);
+    }
+
+    private void EncodeRawText(ReadOnlySpan<byte> text, bool isStartOfInput, List<int> ids, EncodeScratch scratch)
+    {
+        if (_parts.Normalizer?.Rewrite(text) is byte[] normalized)
+        {
+            text = normalized;
+        }
+
+        if (_parts.NormalizedTokens is null)
+        {
+            EncodeText(text, isStartOfInput, ids, scratch);
+            return;
+        }
+
+        List<Section> sections = [];
+        _parts.NormalizedTokens.Split(text, sections);
+        foreach (Section section in sections)
+        {
+            if (section.TokenId >= 0)
+            {
+                ids.Add(section.TokenId);
+            }
+            else
+            {
+                EncodeText(text.Slice(section.Piece.Start, section.Piece.Length), isStartOfInput && section.Piece.Start == 0, ids, scratch);
+            }
+        }
+    }
+
+    private void EncodeText(ReadOnlySpan<byte> text, bool isStartOfInput, List<int> ids, EncodeScratch scratch)
+    {
+        if (text.IsEmpty)
+        {
+            return;
+        }
+
+        List<Piece> pieces = scratch.Pieces;
+        pieces.Clear();
+        pieces.Add(new Piece(0, text.Length));
+        foreach (PreTokenizer step in _parts.PreTokenizers)
+        {
+            if (step.Rewrite(text, pieces, isStartOfInput) is byte[] rewritten)
+            {
+                text = rewritten;
+            }
+
+            List<Piece> next = scratch.NextPieces;
+            next.Clear();
+            foreach (Piece piece in pieces)
+            {
+                step.Split(text, piece, scratch.Split, next);
+            }
+
+            (scratch.Pieces, scratch.NextPieces) = (next, pieces);
+            pieces = next;
+        }
+
+        foreach (Piece piece in pieces)
+        {
+            _parts.Model.Encode(text.Slice(piece.Start, piece.Length), ids, scratch);
+        }
+    }
+}
+
+/// <summary>What a tokenizer is made of, as read from its files.</summary>
+internal sealed record TokenizerParts
+{
+    /// <summary>Spelling by id; null for ids that are not used.</summary>
+    public required string?[] Tokens { get; init; }
+
+    /// <summary>Id by spelling, added tokens included.</summary>
+    public required Dictionary<string, int> IdOfToken { get; init; }
+
+    /// <summary>Added tokens by id.</summary>
+    public required IReadOnlyList<AddedToken> AddedTokens { get; init; }
+
+    /// <summary>Finds the added tokens of the raw text.</summary>
+    public required AddedTokenMatcher RawTokens { get; init; }
+
+    /// <summary>Finds the added tokens of the normalised text; null when there are none.</summary>
+    public required AddedTokenMatcher? NormalizedTokens { get; init; }
+
+    /// <summary>Rewrites text; null to leave it.</summary>
+    public required Normalizer? Normalizer { get; init; }
+
+    /// <summary>Steps that cut text into pieces.</summary>
+    public required IReadOnlyList<PreTokenizer> PreTokenizers { get; init; }
+
+    /// <summary>Merges inside pieces.</summary>
+    public required BpeModel Model { get; init; }
+
+    /// <summary>How tokens read back.</summary>
+    public required TokenDecoder Decoder { get; init; }
+
+    /// <summary>Special tokens around a text.</summary>
+    public required SpecialTokenTemplate Template { get; init; }
+
+    /// <summary>Id of the token that begins a text.</summary>
+    public required int? BosTokenId { get; init; }
+
+    /// <summary>Id of the token that ends a text.</summary>
+    public required int? EosTokenId { get; init; }
+
+    /// <summary>Content of tokenizer.json.</summary>
+    public required byte[] FileBytes { get; init; }
+
+    /// <summary>Content of tokenizer_config.json; null when there was none.</summary>
+    public required byte[]? ConfigBytes { get; init; }
+}
