@@ -1,0 +1,228 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace MoeSharp.Kernels;
+
+// Sixteen lanes, 14 rows by 32 columns: 28 accumulators, two vectors of B and one of A are 31 of the 32 registers.
+internal static unsafe partial class MatMulTile
+{
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Tile512<TRows, TColumns>(nint depth, float* a, float* b, nint strideB, float* c, nint strideC, bool add)
+        where TRows : struct, ITileRows
+        where TColumns : struct, ITileColumns
+    {
+        if (Sse.IsSupported)
+        {
+            // The tile of C is touched only after the loop; asking for it now hides the way to memory behind the arithmetic.
+            for (nint row = 0; row < TRows.Count; row++)
+            {
+                Sse.Prefetch0(c + (row * strideC));
+                if (TColumns.IsWide)
+                {
+                    Sse.Prefetch0(c + (row * strideC) + 16);
+                }
+            }
+        }
+
+        Vector512<float> x0 = Vector512<float>.Zero, y0 = Vector512<float>.Zero;
+        Vector512<float> x1 = Vector512<float>.Zero, y1 = Vector512<float>.Zero;
+        Vector512<float> x2 = Vector512<float>.Zero, y2 = Vector512<float>.Zero;
+        Vector512<float> x3 = Vector512<float>.Zero, y3 = Vector512<float>.Zero;
+        Vector512<float> x4 = Vector512<float>.Zero, y4 = Vector512<float>.Zero;
+        Vector512<float> x5 = Vector512<float>.Zero, y5 = Vector512<float>.Zero;
+        Vector512<float> x6 = Vector512<float>.Zero, y6 = Vector512<float>.Zero;
+        Vector512<float> x7 = Vector512<float>.Zero, y7 = Vector512<float>.Zero;
+        Vector512<float> x8 = Vector512<float>.Zero, y8 = Vector512<float>.Zero;
+        Vector512<float> x9 = Vector512<float>.Zero, y9 = Vector512<float>.Zero;
+        Vector512<float> x10 = Vector512<float>.Zero, y10 = Vector512<float>.Zero;
+        Vector512<float> x11 = Vector512<float>.Zero, y11 = Vector512<float>.Zero;
+        Vector512<float> x12 = Vector512<float>.Zero, y12 = Vector512<float>.Zero;
+        Vector512<float> x13 = Vector512<float>.Zero, y13 = Vector512<float>.Zero;
+        float* end = a + (depth * TRows.Count);
+        while (a != end)
+        {
+            Vector512<float> x = Vector512.Load(b);
+            Vector512<float> y = TColumns.IsWide ? Vector512.Load(b + 16) : Vector512<float>.Zero;
+            Vector512<float> v = Vector512.Create(a[0]);
+            x0 = Vector512.FusedMultiplyAdd(v, x, x0);
+            y0 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y0) : y0;
+            if (TRows.Count > 1)
+            {
+                v = Vector512.Create(a[1]);
+                x1 = Vector512.FusedMultiplyAdd(v, x, x1);
+                y1 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y1) : y1;
+            }
+
+            if (TRows.Count > 2)
+            {
+                v = Vector512.Create(a[2]);
+                x2 = Vector512.FusedMultiplyAdd(v, x, x2);
+                y2 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y2) : y2;
+            }
+
+            if (TRows.Count > 3)
+            {
+                v = Vector512.Create(a[3]);
+                x3 = Vector512.FusedMultiplyAdd(v, x, x3);
+                y3 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y3) : y3;
+            }
+
+            if (TRows.Count > 4)
+            {
+                v = Vector512.Create(a[4]);
+                x4 = Vector512.FusedMultiplyAdd(v, x, x4);
+                y4 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y4) : y4;
+            }
+
+            if (TRows.Count > 5)
+            {
+                v = Vector512.Create(a[5]);
+                x5 = Vector512.FusedMultiplyAdd(v, x, x5);
+                y5 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y5) : y5;
+            }
+
+            if (TRows.Count > 6)
+            {
+                v = Vector512.Create(a[6]);
+                x6 = Vector512.FusedMultiplyAdd(v, x, x6);
+                y6 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y6) : y6;
+            }
+
+            if (TRows.Count > 7)
+            {
+                v = Vector512.Create(a[7]);
+                x7 = Vector512.FusedMultiplyAdd(v, x, x7);
+                y7 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y7) : y7;
+            }
+
+            if (TRows.Count > 8)
+            {
+                v = Vector512.Create(a[8]);
+                x8 = Vector512.FusedMultiplyAdd(v, x, x8);
+                y8 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y8) : y8;
+            }
+
+            if (TRows.Count > 9)
+            {
+                v = Vector512.Create(a[9]);
+                x9 = Vector512.FusedMultiplyAdd(v, x, x9);
+                y9 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y9) : y9;
+            }
+
+            if (TRows.Count > 10)
+            {
+                v = Vector512.Create(a[10]);
+                x10 = Vector512.FusedMultiplyAdd(v, x, x10);
+                y10 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y10) : y10;
+            }
+
+            if (TRows.Count > 11)
+            {
+                v = Vector512.Create(a[11]);
+                x11 = Vector512.FusedMultiplyAdd(v, x, x11);
+                y11 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y11) : y11;
+            }
+
+            if (TRows.Count > 12)
+            {
+                v = Vector512.Create(a[12]);
+                x12 = Vector512.FusedMultiplyAdd(v, x, x12);
+                y12 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y12) : y12;
+            }
+
+            if (TRows.Count > 13)
+            {
+                v = Vector512.Create(a[13]);
+                x13 = Vector512.FusedMultiplyAdd(v, x, x13);
+                y13 = TColumns.IsWide ? Vector512.FusedMultiplyAdd(v, y, y13) : y13;
+            }
+
+            a += TRows.Count;
+            b += strideB;
+        }
+
+        StoreRow<TColumns>(c, x0, y0, add);
+        if (TRows.Count > 1)
+        {
+            StoreRow<TColumns>(c + strideC, x1, y1, add);
+        }
+
+        if (TRows.Count > 2)
+        {
+            StoreRow<TColumns>(c + (2 * strideC), x2, y2, add);
+        }
+
+        if (TRows.Count > 3)
+        {
+            StoreRow<TColumns>(c + (3 * strideC), x3, y3, add);
+        }
+
+        if (TRows.Count > 4)
+        {
+            StoreRow<TColumns>(c + (4 * strideC), x4, y4, add);
+        }
+
+        if (TRows.Count > 5)
+        {
+            StoreRow<TColumns>(c + (5 * strideC), x5, y5, add);
+        }
+
+        if (TRows.Count > 6)
+        {
+            StoreRow<TColumns>(c + (6 * strideC), x6, y6, add);
+        }
+
+        if (TRows.Count > 7)
+        {
+            StoreRow<TColumns>(c + (7 * strideC), x7, y7, add);
+        }
+
+        if (TRows.Count > 8)
+        {
+            StoreRow<TColumns>(c + (8 * strideC), x8, y8, add);
+        }
+
+        if (TRows.Count > 9)
+        {
+            StoreRow<TColumns>(c + (9 * strideC), x9, y9, add);
+        }
+
+        if (TRows.Count > 10)
+        {
+            StoreRow<TColumns>(c + (10 * strideC), x10, y10, add);
+        }
+
+        if (TRows.Count > 11)
+        {
+            StoreRow<TColumns>(c + (11 * strideC), x11, y11, add);
+        }
+
+        if (TRows.Count > 12)
+        {
+            StoreRow<TColumns>(c + (12 * strideC), x12, y12, add);
+        }
+
+        if (TRows.Count > 13)
+        {
+            StoreRow<TColumns>(c + (13 * strideC), x13, y13, add);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StoreRow<TColumns>(float* c, Vector512<float> x, Vector512<float> y, bool add)
+        where TColumns : struct, ITileColumns
+    {
+        if (add)
+        {
+            x = Vector512.Load(c) + x;
+            y = TColumns.IsWide ? Vector512.Load(c + 16) + y : y;
+        }
+
+        x.Store(c);
+        if (TColumns.IsWide)
+        {
+            y.Store(c + 16);
+        }
+    }
+}
