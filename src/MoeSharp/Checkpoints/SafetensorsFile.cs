@@ -1,0 +1,151 @@
+using System.Buffers.Binary;
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Checkpoints;
+
+/// <summary>A safetensors file, mapped into memory and fully validated when opened; tensors are converted when read.</summary>
+public sealed class SafetensorsFile : IDisposable
+{
+    private readonly MappedFile _mapping;
+    private readonly long _dataBegin;
+    private readonly Dictionary<string, SafetensorsTensor> _tensors;
+
+    private SafetensorsFile(string path, MappedFile mapping, SafetensorsHeader header, long dataBegin)
+    {
+        Path = path;
+        _mapping = mapping;
+        _dataBegin = dataBegin;
+        _tensors = header.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        Names = [.. header.Tensors.Select(tensor => tensor.Name)];
+        Metadata = header.Metadata;
+    }
+
+    /// <summary>Opens and validates a file.</summary>
+    /// <exception cref="FileFormatException">The file breaks a rule of the format; the message names it.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static SafetensorsFile Open(string path)
+    {
+        MappedFile mapping = new(path);
+        try
+        {
+            int headerLength = SafetensorsHeader.ReadLength(mapping.Slice(0, (int)Math.Min(mapping.Length, SafetensorsHeader.PrefixLength)), mapping.Length, path);
+            long dataBegin = SafetensorsHeader.PrefixLength + headerLength;
+            SafetensorsHeader header = SafetensorsHeader.Parse(mapping.Slice(SafetensorsHeader.PrefixLength, headerLength), mapping.Length - dataBegin, path);
+            return new SafetensorsFile(path, mapping, header, dataBegin);
+        }
+        catch
+        {
+            mapping.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Where the file lies.</summary>
+    public string Path { get; }
+
+    /// <summary>Tensor names in data order.</summary>
+    public IReadOnlyList<string> Names { get; }
+
+    /// <summary>Free texts of the file.</summary>
+    public IReadOnlyDictionary<string, string> Metadata { get; }
+
+    /// <summary>Whether there is a tensor of this name.</summary>
+    public bool Contains(string name) => _tensors.ContainsKey(name);
+
+    /// <summary>Type, shape and place of a tensor.</summary>
+    /// <exception cref="FileFormatException">There is no such tensor.</exception>
+    public SafetensorsTensor Tensor(string name) =>
+        _tensors.TryGetValue(name, out SafetensorsTensor? tensor) ? tensor : throw new FileFormatException($"{Path}: there is no tensor {SafetensorsHeader.Shown(name)}");
+
+    /// <summary>Reads a whole tensor as floats.</summary>
+    /// <param name="name">Tensor.</param>
+    /// <param name="values">= elements in row-major order; exactly as long as the tensor.</param>
+    /// <exception cref="FileFormatException">There is no such tensor, or its format is not a float of 16 bits or more.</exception>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    public void ReadFloats(string name, Span<float> values)
+    {
+        SafetensorsTensor tensor = Tensor(name);
+        if (values.Length != tensor.Length)
+        {
+            throw new ArgumentException($"{Path}: tensor {SafetensorsHeader.Shown(name)} has {tensor.Length} elements, room is for {values.Length}", nameof(values));
+        }
+
+        ReadFloats(name, 0, values);
+    }
+
+    /// <summary>Reads part of a tensor as floats.</summary>
+    /// <param name="name">Tensor.</param>
+    /// <param name="first">First element.</param>
+    /// <param name="values">= elements from there on.</param>
+    /// <exception cref="FileFormatException">There is no such tensor, or its format is not a float of 16 bits or more.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The range leaves the tensor.</exception>
+    public void ReadFloats(string name, long first, Span<float> values)
+    {
+        SafetensorsTensor tensor = Tensor(name);
+        int width = tensor.Type.Bits() / 8;
+        if (first < 0 || first > tensor.Length - values.Length)
+        {
+            throw new ArgumentOutOfRangeException(nameof(first), $"{Path}: range {first}+{values.Length} leaves tensor {SafetensorsHeader.Shown(name)} of {tensor.Length} elements");
+        }
+
+        const int Block = 1 << 24; // elements per piece: a span of bytes holds at most 2^31-1
+        for (int done = 0; done < values.Length; done += Block)
+        {
+            Span<float> piece = values.Slice(done, Math.Min(Block, values.Length - done));
+            ReadOnlySpan<byte> bytes = _mapping.Slice(_dataBegin + tensor.Begin + ((first + done) * width), piece.Length * width);
+            switch (tensor.Type)
+            {
+                case SafetensorsType.F32:
+                    NumberFormats.ReadFloat32(bytes, piece);
+                    break;
+                case SafetensorsType.BF16:
+                    NumberFormats.ReadBFloat16(bytes, piece);
+                    break;
+                case SafetensorsType.F16:
+                    NumberFormats.ReadFloat16(bytes, piece);
+                    break;
+                case SafetensorsType.F64:
+                    NumberFormats.ReadFloat64(bytes, piece);
+                    break;
+                default:
+                    throw new FileFormatException($"{Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}; weights can be read from F32, BF16, F16 and F64");
+            }
+        }
+    }
+
+    /// <summary>Reads a whole tensor of integers.</summary>
+    /// <param name="name">Tensor.</param>
+    /// <param name="values">= elements in row-major order; exactly as long as the tensor.</param>
+    /// <exception cref="FileFormatException">There is no such tensor, it does not hold integers, or one does not fit 64 bits with sign.</exception>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    public void ReadIntegers(string name, Span<long> values)
+    {
+        SafetensorsTensor tensor = Tensor(name);
+        if (values.Length != tensor.Length)
+        {
+            throw new ArgumentException($"{Path}: tensor {SafetensorsHeader.Shown(name)} has {tensor.Length} elements, room is for {values.Length}", nameof(values));
+        }
+
+        int width = tensor.Type.Bits() / 8;
+        for (int i = 0; i < values.Length; i++)
+        {
+            ReadOnlySpan<byte> bytes = _mapping.Slice(_dataBegin + tensor.Begin + ((long)i * width), width);
+            values[i] = tensor.Type switch
+            {
+                SafetensorsType.Bool or SafetensorsType.U8 => bytes[0],
+                SafetensorsType.I8 => (sbyte)bytes[0],
+                SafetensorsType.I16 => BinaryPrimitives.ReadInt16LittleEndian(bytes),
+                SafetensorsType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(bytes),
+                SafetensorsType.I32 => BinaryPrimitives.ReadInt32LittleEndian(bytes),
+                SafetensorsType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(bytes),
+                SafetensorsType.I64 => BinaryPrimitives.ReadInt64LittleEndian(bytes),
+                SafetensorsType.U64 when BinaryPrimitives.ReadInt64LittleEndian(bytes) >= 0 => BinaryPrimitives.ReadInt64LittleEndian(bytes),
+                SafetensorsType.U64 => throw new FileFormatException($"{Path}: element {i} of tensor {SafetensorsHeader.Shown(name)} is above 2^63-1"),
+                _ => throw new FileFormatException($"{Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}, which is not an integer format"),
+            };
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _mapping.Dispose();
+}
