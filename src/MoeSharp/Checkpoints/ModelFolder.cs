@@ -1,0 +1,213 @@
+using System.Text.Json;
+using MoeSharp.Model;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Checkpoints;
+
+/// <summary>How a model folder is written.</summary>
+public sealed record ModelFolderOptions
+{
+    /// <summary>Stored format of the weights: F32 or BF16.</summary>
+    public SafetensorsType WeightType { get; init; } = SafetensorsType.F32;
+
+    /// <summary>Weights above this size are cut into shards; 5 GB is the habit of the model hub.</summary>
+    public long LargestFileBytes { get; init; } = 5_000_000_000;
+
+    /// <summary>Folder whose tokenizer files are copied along, or null for none.</summary>
+    public string? TokenizerFolder { get; init; }
+}
+
+/// <summary>A Hugging Face model folder: config.json, generation_config.json, safetensors weights, tokenizer files.</summary>
+public static class ModelFolder
+{
+    /// <summary>Name of the configuration file.</summary>
+    public const string ConfigFile = "config.json";
+
+    /// <summary>Name of the file with defaults for generation.</summary>
+    public const string GenerationConfigFile = "generation_config.json";
+
+    private const long LongestConfig = 16_000_000; // bytes; real ones have a few thousand
+
+    private static readonly string[] s_tokenizerFiles =
+    [
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
+    ];
+
+    /// <summary>Loads a model with its weights.</summary>
+    /// <exception cref="ConfigurationException">Folder or configuration are missing or not supported.</exception>
+    /// <exception cref="FileFormatException">A file breaks its format, or tensors are missing, misshapen or unknown; the message lists them.</exception>
+    public static LanguageModel Load(string folder)
+    {
+        LanguageModel model = new(LoadConfig(folder));
+        try
+        {
+            LoadWeights(folder, model.Config, model.Parameters);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Reads the configuration; generation_config.json, where present, decides the end token.</summary>
+    /// <exception cref="ConfigurationException">There is no config.json, or the model is not supported.</exception>
+    /// <exception cref="FileFormatException">A file is not JSON.</exception>
+    public static ModelConfig LoadConfig(string folder)
+    {
+        string path = Path.Combine(folder, ConfigFile);
+        if (!File.Exists(path))
+        {
+            throw new ConfigurationException($"{folder}: there is no {ConfigFile}; give a Hugging Face model folder, a run folder or a checkpoint");
+        }
+
+        ModelConfig config = ModelConfigJson.Parse(ReadText(path), path);
+        IReadOnlyList<int> endTokens = EndTokens(folder);
+        return endTokens.Count > 0 && !endTokens.Contains(config.EosTokenId ?? -1) && endTokens[0] < config.VocabSize ? config with { EosTokenId = endTokens[0] } : config;
+    }
+
+    /// <summary>Every token that ends a text: those of generation_config.json, which may list several, else those of config.json.</summary>
+    /// <exception cref="FileFormatException">A file is not JSON.</exception>
+    public static IReadOnlyList<int> EndTokens(string folder)
+    {
+        foreach (string path in (string[])[Path.Combine(folder, GenerationConfigFile), Path.Combine(folder, ConfigFile)])
+        {
+            if (!File.Exists(path))
+            {
+                continue;
+            }
+
+            using JsonDocument document = ModelConfigJson.ParseObject(ReadText(path), path);
+            ConfigReader reader = new(document.RootElement);
+            IReadOnlyList<int> tokens = reader.Tokens("eos_token_id");
+            if (reader.Problems.Count > 0)
+            {
+                throw new ConfigurationException($"{path}: {string.Join("; ", reader.Problems)}");
+            }
+
+            if (tokens.Count > 0)
+            {
+                return tokens;
+            }
+        }
+
+        return [];
+    }
+
+    /// <summary>Fills parameters from the folder's weights; every tensor is used, known to be without use, or an error.</summary>
+    /// <param name="folder">Folder.</param>
+    /// <param name="config">Its configuration.</param>
+    /// <param name="parameters">= weights; the parameters of a model with that configuration.</param>
+    /// <exception cref="FileFormatException">Tensors are missing, misshapen or unknown; the message lists them.</exception>
+    public static void LoadWeights(string folder, ModelConfig config, IReadOnlyList<Parameter> parameters)
+    {
+        using SafetensorsFolder weights = SafetensorsFolder.Open(folder);
+        IReadOnlyList<WeightSlice> slices = WeightNames.Of(config);
+        CheckTensors(folder, weights, config, slices);
+        Dictionary<string, Parameter> byName = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
+        foreach (WeightSlice slice in slices)
+        {
+            Span<float> destination = byName[slice.ParameterName].Value.Slice(checked((int)slice.Offset), checked((int)slice.Length));
+            weights.FileOf(slice.CheckpointName)!.ReadFloats(slice.CheckpointName, destination); // CheckTensors has seen it
+        }
+    }
+
+    /// <summary>Writes a model to a new folder; the folder appears under its name only when complete.</summary>
+    /// <exception cref="ConfigurationException">The folder exists and is not empty.</exception>
+    public static void Save(LanguageModel model, string folder, ModelFolderOptions options) => Save(model.Config, model.Parameters, folder, options);
+
+    /// <summary>Writes weights to a new folder; the folder appears under its name only when complete.</summary>
+    /// <param name="config">Configuration.</param>
+    /// <param name="parameters">All parameters of a model with that configuration.</param>
+    /// <param name="folder">Folder that does not exist yet, or is empty.</param>
+    /// <param name="options">Format, shards, tokenizer.</param>
+    /// <exception cref="ConfigurationException">The folder exists and is not empty.</exception>
+    public static void Save(ModelConfig config, IReadOnlyList<Parameter> parameters, string folder, ModelFolderOptions options)
+    {
+        string target = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
+        if (Directory.Exists(target))
+        {
+            if (Directory.EnumerateFileSystemEntries(target).Any())
+            {
+                throw new ConfigurationException($"{folder} exists and is not empty; name a new folder");
+            }
+
+            Directory.Delete(target);
+        }
+
+        DurableFiles files = new();
+        string temporary = $"{target}.tmp-{Guid.NewGuid():N}";
+        try
+        {
+            FolderWriter writer = new(files, temporary);
+            Write(writer, config, parameters, options);
+            writer.Complete();
+            files.Rename(temporary, target);
+            files.SyncFolder(Path.GetDirectoryName(target) ?? target);
+        }
+        catch
+        {
+            files.DeleteFolder(temporary);
+            throw;
+        }
+    }
+
+    /// <summary>Writes the files of a model folder, each synced.</summary>
+    internal static void Write(FolderWriter writer, ModelConfig config, IReadOnlyList<Parameter> parameters, ModelFolderOptions options)
+    {
+        string dtype = options.WeightType == SafetensorsType.BF16 ? "bfloat16" : "float32";
+        writer.WriteText(ConfigFile, ModelConfigJson.Write(config, dtype));
+        writer.WriteText(GenerationConfigFile, GenerationConfig(config));
+        ModelWeightsWriter.Write(writer, config, parameters, options);
+        if (options.TokenizerFolder is { } tokenizerFolder)
+        {
+            foreach (string name in s_tokenizerFiles.Where(name => File.Exists(Path.Combine(tokenizerFolder, name))))
+            {
+                writer.CopyFile(name, Path.Combine(tokenizerFolder, name));
+            }
+        }
+    }
+
+    private static void CheckTensors(string folder, SafetensorsFolder weights, ModelConfig config, IReadOnlyList<WeightSlice> slices)
+    {
+        List<string> missing = [];
+        List<string> misshapen = [];
+        HashSet<string> expected = new(StringComparer.Ordinal);
+        foreach (WeightSlice slice in slices)
+        {
+            expected.Add(slice.CheckpointName);
+            if (weights.FileOf(slice.CheckpointName) is not { } file)
+            {
+                missing.Add(slice.CheckpointName);
+            }
+            else if (file.Tensor(slice.CheckpointName).Shape is { } shape && !shape.SequenceEqual(slice.Shape.Select(dimension => (long)dimension)))
+            {
+                misshapen.Add($"{slice.CheckpointName} is [{string.Join(", ", shape)}], not [{string.Join(", ", slice.Shape)}]");
+            }
+        }
+
+        List<string> unknown = [.. weights.Names.Where(name => !expected.Contains(name) && !WeightNames.IsIgnorable(name, config)).Select(SafetensorsHeader.Shown)];
+        if (missing.Count + misshapen.Count + unknown.Count > 0)
+        {
+            throw new FileFormatException($"{folder}: the weights do not fit {ConfigFile}: {string.Join("; ", Listed("missing", missing).Concat(Listed("wrong shape", misshapen)).Concat(Listed("unknown", unknown)))}");
+        }
+    }
+
+    private static IEnumerable<string> Listed(string what, List<string> items)
+    {
+        const int MostShown = 8;
+        return items.Count == 0 ? [] : [$"{items.Count} {what}: {string.Join(", ", items.Take(MostShown))}{(items.Count > MostShown ? ", ..." : "")}"];
+    }
+
+    private static string GenerationConfig(ModelConfig config)
+    {
+        string bos = config.BosTokenId is { } start ? $"  \"bos_token_id\": {start},\n" : "";
+        string eos = config.EosTokenId is { } end ? $"  \"eos_token_id\": {end},\n" : "";
+        return $"{{\n{bos}{eos}  \"_from_model_config\": true\n}}\n";
+    }
+
+    private static string ReadText(string path) => new FileInfo(path).Length <= LongestConfig
+        ? File.ReadAllText(path)
+        : throw new FileFormatException($"{path}: more than {LongestConfig} bytes; this is not a configuration file");
+}

@@ -1,0 +1,37 @@
+namespace MoeSharp.Checkpoints;
+
+/// <summary>The model folder behind a path that a user gave.</summary>
+/// <param name="Folder">A Hugging Face model folder.</param>
+/// <param name="Damaged">Newer checkpoints of the run that had to be passed over.</param>
+public sealed record FoundModel(string Folder, IReadOnlyList<DamagedCheckpoint> Damaged);
+
+/// <summary>Understands what users name when they mean a model: a model folder, a checkpoint, a run folder.</summary>
+public static class ModelPath
+{
+    /// <summary>Finds the model folder; of a run folder it is the newest undamaged checkpoint.</summary>
+    /// <exception cref="ConfigurationException">There is no model at this path.</exception>
+    /// <exception cref="FileFormatException">A run folder has only damaged checkpoints; the message names them.</exception>
+    public static FoundModel Find(string path)
+    {
+        if (File.Exists(Path.Combine(path, ModelFolder.ConfigFile)))
+        {
+            return new FoundModel(path, []);
+        }
+
+        if (!Directory.Exists(Path.Combine(path, CheckpointStore.FolderName)))
+        {
+            string problem = Directory.Exists(path) ? $"has neither {ModelFolder.ConfigFile} nor {CheckpointStore.FolderName}/" : "does not exist";
+            throw new ConfigurationException($"{path} {problem}; give a Hugging Face model folder, a run folder or a checkpoint");
+        }
+
+        CheckpointSearch search = CheckpointStore.LatestValid(path);
+        if (search.Latest is { } latest)
+        {
+            return new FoundModel(latest.Folder, search.Damaged);
+        }
+
+        throw search.Damaged.Count == 0
+            ? new ConfigurationException($"{path} has no checkpoint yet; train until the first one is saved")
+            : new FileFormatException($"{path}: every checkpoint is damaged: {string.Join("; ", search.Damaged.Select(damaged => $"step {damaged.Step}: {damaged.Reason}"))}");
+    }
+}
