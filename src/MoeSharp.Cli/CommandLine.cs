@@ -68,5 +68,6 @@ internal static class CommandLine
     {
         yield return DoctorCommand.Create();
         yield return TokenizerCommand.Create();
+        yield return InspectCommand.Create();
     }
 }

@@ -25,9 +25,9 @@ public static class ModelPresets
         new("nano-dense", "dense model of nano's activated feed-forward", s_nano),
         new("quickstart", "what quickstart trains: minutes on two cores", s_quickstart with { Moe = Experts(routed: 31, topK: 3, width: 64, shared: 1) }),
         new("quickstart-dense", "dense model of quickstart's activated feed-forward", s_quickstart),
-        new("tiny", "12M parameters: half an hour on two cores teaches it something", s_tiny with { Moe = Experts(routed: 15, topK: 3, width: 176, shared: 1) }),
+        new("tiny", "12M parameters: the smaller benchmark size", s_tiny with { Moe = Experts(routed: 15, topK: 3, width: 176, shared: 1) }),
         new("tiny-dense", "dense model of tiny's activated feed-forward", s_tiny),
-        new("small", "160M parameters, the shape of DeepSeekMoE at laptop size", s_small with { Moe = Experts(routed: 64, topK: 6, width: 176, shared: 2) }),
+        new("small", "160M parameters: the larger benchmark size, proportions of the 16B", s_small with { Moe = Experts(routed: 64, topK: 6, width: 176, shared: 2) }),
         new("small-dense", "dense model of small's activated feed-forward", s_small),
 
         new("deepseek-moe-2b", "paper's validation model: 1 shared + 7 of 63 experts", s_paper2B with { Moe = Experts(routed: 63, topK: 7, width: 856, shared: 1) }, 2),

@@ -1,0 +1,210 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using MoeSharp.Checkpoints;
+using MoeSharp.Model;
+
+namespace MoeSharp.Cli.Commands;
+
+/// <summary><c>moe inspect</c>: what a model consists of, what it computes and what it needs.</summary>
+internal static class InspectCommand
+{
+    /// <summary>Builds the verb.</summary>
+    public static Command Create()
+    {
+        Argument<string?> model = new("model") { Description = "A preset, a config.json, a model folder, a checkpoint or a run folder.", Arity = ArgumentArity.ZeroOrOne };
+        Option<int?> sequenceLength = new("--sequence-length") { Description = "Tokens per sequence for the FLOPs; the model's longest sequence when absent." };
+        Option<bool> json = new("--json") { Description = "Print one JSON document." };
+        Option<bool> list = new("--list") { Description = "List the presets." };
+        Command command = new("inspect", "Shows a model's parameters, FLOPs and memory.") { model, sequenceLength, json, list };
+        command.SetAction(parsed =>
+        {
+            if (parsed.GetValue(list))
+            {
+                Console.Out.Write(parsed.GetValue(json) ? PresetsAsJson() : PresetsAsTable());
+                return CommandLine.Done;
+            }
+
+            string name = parsed.GetValue(model) ?? throw new ConfigurationException("inspect needs a model: a preset, a config.json, a model folder or a run folder; 'moe inspect --list' shows the presets");
+            ModelConfig config = Load(name);
+            int tokens = parsed.GetValue(sequenceLength) ?? config.MaxPositionEmbeddings;
+            if (tokens < 1)
+            {
+                throw new ConfigurationException($"--sequence-length {tokens} must be at least 1");
+            }
+
+            Console.Out.Write(parsed.GetValue(json) ? AsJson(name, config, tokens) : AsTable(name, config, tokens));
+            return CommandLine.Done;
+        });
+        return command;
+    }
+
+    private static ModelConfig Load(string name)
+    {
+        if (ModelPresets.Names.Contains(name))
+        {
+            return ModelPresets.Get(name);
+        }
+
+        if (File.Exists(name))
+        {
+            return ModelConfigJson.Parse(File.ReadAllText(name), name);
+        }
+
+        if (!Directory.Exists(name))
+        {
+            string hint = SpellingSuggestion.Hint(name, ModelPresets.Names);
+            throw new ConfigurationException($"'{name}' is neither a preset{hint} nor a file nor a folder; 'moe inspect --list' shows the presets");
+        }
+
+        FoundModel found = ModelPath.Find(name);
+        foreach (DamagedCheckpoint damaged in found.Damaged)
+        {
+            Console.Error.WriteLine($"moe: {damaged.Folder} is damaged and passed over: {damaged.Reason}");
+        }
+
+        return ModelFolder.LoadConfig(found.Folder);
+    }
+
+    private static string AsJson(string name, ModelConfig config, int sequenceLength)
+    {
+        ModelSize size = ModelSize.Of(config);
+        ModelFlops flops = size.Flops(sequenceLength);
+        ModelMemory memory = size.Memory(sequenceLength);
+        return Json(json =>
+        {
+            json.WriteStartObject();
+            json.WriteString("model", name);
+            json.WriteString("model_type", config.ModelType);
+            json.WriteStartObject("parameters");
+            json.WriteNumber("total", size.Parameters.Total);
+            json.WriteNumber("activated", size.Parameters.Activated);
+            json.WriteNumber("activated_without_embedding", size.Parameters.ActivatedWithoutEmbedding);
+            json.WriteEndObject();
+            json.WriteStartObject("flops");
+            json.WriteNumber("sequence_length", sequenceLength);
+            json.WriteNumber("paper", flops.Paper);
+            json.WriteNumber("actual", flops.Actual);
+            json.WriteNumber("actual_causal", flops.ActualCausal);
+            json.WriteEndObject();
+            json.WriteStartObject("memory");
+            json.WriteNumber("weight_bytes", memory.WeightsFloat32);
+            json.WriteNumber("weight_bytes_bf16", memory.WeightsBFloat16);
+            json.WriteNumber("kv_cache_bytes_per_token", memory.KeyValueCachePerToken);
+            json.WriteNumber("training_bytes", memory.Training);
+            json.WriteNumber("training_weight_bytes", memory.TrainingWeights);
+            json.WriteNumber("training_activation_bytes", memory.TrainingActivations);
+            json.WriteEndObject();
+            json.WritePropertyName("config");
+            json.WriteRawValue(ModelConfigJson.Write(config).TrimEnd());
+            json.WriteEndObject();
+        });
+    }
+
+    private static string AsTable(string name, ModelConfig config, int sequenceLength)
+    {
+        ModelSize size = ModelSize.Of(config);
+        ModelFlops flops = size.Flops(sequenceLength);
+        ModelMemory memory = size.Memory(sequenceLength);
+        StringBuilder text = new();
+        text.Append(CultureInfo.InvariantCulture, $"{name}\n");
+        Line(text, "structure", Structure(config));
+        Line(text, "attention", $"{config.NumAttentionHeads} heads of {config.HeadDim}, {config.NumKeyValueHeads} for keys and values; up to {config.MaxPositionEmbeddings} positions");
+        Line(text, "feed-forward", FeedForward(config));
+        Line(text, "parameters", $"{Count(size.Parameters.Total)} in total");
+        Line(text, "", $"{Count(size.Parameters.Activated)} activated by a token");
+        Line(text, "", $"{Count(size.Parameters.ActivatedWithoutEmbedding)} of them outside the input embedding");
+        Line(text, "training FLOPs", $"of one sequence of {sequenceLength} tokens, forward and backward");
+        Line(text, "", $"{Flops(flops.Paper)} as the DeepSeekMoE paper counts (full attention, nominal widths)");
+        Line(text, "", $"{Flops(flops.Actual)} with true widths, key/value heads and routers (full attention)");
+        Line(text, "", $"{Flops(flops.ActualCausal)} the same with causal attention: what this program computes");
+        Line(text, "memory", $"{Bytes(memory.WeightsFloat32)} weights as float32, {Bytes(memory.WeightsBFloat16)} as bfloat16");
+        Line(text, "", $"{Bytes(memory.KeyValueCachePerToken)} of keys and values per token (float32)");
+        Line(text, "", $"{Bytes(memory.TrainingWeights)} to train: weights, gradients, two moments; about {Bytes(memory.TrainingActivations)} more per sequence of {sequenceLength}");
+        return text.ToString();
+    }
+
+    private static string Structure(ModelConfig config) =>
+        $"{config.NumHiddenLayers} layers, hidden {config.HiddenSize}, vocabulary {config.VocabSize}{(config.TieWordEmbeddings ? " (tied)" : "")}, model_type {config.ModelType}";
+
+    private static string FeedForward(ModelConfig config)
+    {
+        if (config.Moe is not { } moe)
+        {
+            return $"dense, {config.IntermediateSize} wide";
+        }
+
+        string shared = moe.NumSharedExperts > 0 ? $"{moe.NumSharedExperts} shared and " : "";
+        string router = moe.Router == RouterKind.Hash ? " by token id" : "";
+        int dense = config.NumHiddenLayers - config.NumMoeLayers;
+        string denseLayers = dense > 0 ? $"; {dense} dense of {config.IntermediateSize}" : "";
+        return $"{config.NumMoeLayers} MoE layers: {shared}{moe.TopK} of {moe.NumExperts} experts{router}, {moe.IntermediateSize} wide{denseLayers}";
+    }
+
+    private static string PresetsAsTable()
+    {
+        StringBuilder text = new();
+        foreach (string name in ModelPresets.Names)
+        {
+            ParameterCounts counts = ModelSize.Of(ModelPresets.Get(name)).Parameters;
+            text.Append(CultureInfo.InvariantCulture, $"{name,-24}{Short(counts.Total),9}{Short(counts.Activated),9}  {ModelPresets.Summary(name)}\n");
+        }
+
+        return $"{"preset",-24}{"total",9}{"active",9}\n{text}";
+    }
+
+    private static string PresetsAsJson() => Json(json =>
+    {
+        json.WriteStartArray();
+        foreach (string name in ModelPresets.Names)
+        {
+            ParameterCounts counts = ModelSize.Of(ModelPresets.Get(name)).Parameters;
+            json.WriteStartObject();
+            json.WriteString("name", name);
+            json.WriteString("summary", ModelPresets.Summary(name));
+            json.WriteNumber("total", counts.Total);
+            json.WriteNumber("activated", counts.Activated);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    });
+
+    private static string Json(Action<Utf8JsonWriter> write)
+    {
+        using MemoryStream stream = new();
+        using (Utf8JsonWriter json = new(stream, new JsonWriterOptions { Indented = true, NewLine = "\n" }))
+        {
+            write(json);
+        }
+
+        return Encoding.UTF8.GetString(stream.ToArray()) + "\n";
+    }
+
+    private static void Line(StringBuilder text, string label, string value) => text.Append(CultureInfo.InvariantCulture, $"{label,-18}{value}\n");
+
+    private static string Count(long value) => value.ToString("N0", CultureInfo.InvariantCulture).PadLeft(15);
+
+    private static string Flops(double value) => value >= 1e12
+        ? (value / 1e12).ToString("N2", CultureInfo.InvariantCulture).PadLeft(10) + "T"
+        : (value / 1e9).ToString("N2", CultureInfo.InvariantCulture).PadLeft(10) + "G";
+
+    private static string Short(long value) => value >= 1_000_000_000
+        ? (value / 1e9).ToString("F2", CultureInfo.InvariantCulture) + "B"
+        : (value / 1e6).ToString("F2", CultureInfo.InvariantCulture) + "M";
+
+    private static string Bytes(long value)
+    {
+        string[] units = ["B", "KiB", "MiB", "GiB", "TiB"];
+        double scaled = value;
+        int unit = 0;
+        while (scaled >= 1024 && unit < units.Length - 1)
+        {
+            scaled /= 1024;
+            unit++;
+        }
+
+        return scaled.ToString(unit == 0 ? "F0" : "F1", CultureInfo.InvariantCulture) + " " + units[unit];
+    }
+}
