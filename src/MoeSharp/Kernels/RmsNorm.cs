@@ -1,26 +1,22 @@
+using System.Runtime.CompilerServices;
+
 namespace MoeSharp.Kernels;
 
 /// <summary>Root-mean-square normalisation of rows.</summary>
 /// <remarks>y = w x / sqrt(mean(x^2) + eps) (RMSNorm, arXiv 1910.07467, equation 4). Legend: t row, h column.</remarks>
-public static class RmsNorm
+public static unsafe class RmsNorm
 {
     /// <summary>Normalises rows of <paramref name="x"/> into <paramref name="y"/> (may be the same span) and stores 1/rms per row.</summary>
     public static void Forward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> x, ReadOnlySpan<float> weight, float epsilon, Span<float> y, Span<float> inverseRms)
     {
-        for (int t = 0; t < rows; t++)
+        const string Operation = "RmsNorm.Forward";
+        Require.Length(x.Length, (long)rows * cols, Operation, nameof(x));
+        Require.Length(weight.Length, cols, Operation, nameof(weight));
+        Require.Length(y.Length, (long)rows * cols, Operation, nameof(y));
+        Require.Length(inverseRms.Length, rows, Operation, nameof(inverseRms));
+        fixed (float* xs = x, ws = weight, ys = y, rs = inverseRms)
         {
-            float sum = 0;
-            for (int h = 0; h < cols; h++)
-            {
-                sum += x[(t * cols) + h] * x[(t * cols) + h];
-            }
-
-            float r = 1f / MathF.Sqrt((sum / cols) + epsilon);
-            inverseRms[t] = r;
-            for (int h = 0; h < cols; h++)
-            {
-                y[(t * cols) + h] = x[(t * cols) + h] * r * weight[h];
-            }
+            LaneRows.For(workers, rows, cols, new ForwardJob { Cols = cols, X = xs, Weight = ws, Epsilon = epsilon, Y = ys, InverseRms = rs });
         }
     }
 
@@ -32,28 +28,187 @@ public static class RmsNorm
     /// <param name="x">Forward input.</param>
     /// <param name="weight">Scale, [cols].</param>
     /// <param name="inverseRms">Forward's 1/rms, [rows].</param>
-    /// <param name="dx">Gradient of x: = or, when <paramref name="accumulate"/>, +=.</param>
+    /// <param name="dx">Gradient of x: = or, when <paramref name="accumulate"/>, +=. May be the span of dy or of x.</param>
     /// <param name="dWeight">Gradient of the scale, [cols]; always +=.</param>
     /// <param name="accumulate">Whether dx is added to.</param>
     public static void Backward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> dy, ReadOnlySpan<float> x, ReadOnlySpan<float> weight, ReadOnlySpan<float> inverseRms, Span<float> dx, Span<float> dWeight, bool accumulate)
     {
-        for (int t = 0; t < rows; t++)
+        const string Operation = "RmsNorm.Backward";
+        Require.Length(dy.Length, (long)rows * cols, Operation, nameof(dy));
+        Require.Length(x.Length, (long)rows * cols, Operation, nameof(x));
+        Require.Length(weight.Length, cols, Operation, nameof(weight));
+        Require.Length(inverseRms.Length, rows, Operation, nameof(inverseRms));
+        Require.Length(dx.Length, (long)rows * cols, Operation, nameof(dx));
+        Require.Length(dWeight.Length, cols, Operation, nameof(dWeight));
+        RowBlocks blocks = new(rows);
+        float* partial = workers.Scratch(0, (long)blocks.Count * cols); // [blocks, cols]
+        fixed (float* dys = dy, xs = x, ws = weight, rs = inverseRms, dxs = dx, dws = dWeight)
         {
-            float r = inverseRms[t];
-            float dot = 0;
-            for (int h = 0; h < cols; h++)
+            BackwardJob job = new()
             {
-                int i = (t * cols) + h;
-                dot += dy[i] * weight[h] * x[i];
-                dWeight[h] += dy[i] * x[i] * r;
+                Rows = rows, Cols = cols, BlockSize = blocks.Size, Dy = dys, X = xs, Weight = ws, InverseRms = rs, Dx = dxs, Partial = partial, Accumulate = accumulate,
+            };
+            LaneRows.ForChunks(workers, blocks.Count, 1, job);
+            blocks.AddTo(workers, cols, partial, dws);
+        }
+    }
+
+    private struct ForwardJob : ILaneRows
+    {
+        public int Cols;
+        public float* X;
+        public float* Weight;
+        public float Epsilon;
+        public float* Y;
+        public float* InverseRms;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int t = begin; t < end; t++)
+            {
+                float* x = X + ((long)t * Cols);
+                float* y = Y + ((long)t * Cols);
+                float r = 1f / MathF.Sqrt((SumOfSquares<L, V>(x) / Cols) + Epsilon);
+                InverseRms[t] = r;
+                V scale = L.Broadcast(r);
+                int h = 0;
+                for (; h <= Cols - L.Count; h += L.Count)
+                {
+                    L.Store(y + h, L.Multiply(L.Multiply(L.Load(x + h), scale), L.Load(Weight + h)));
+                }
+
+                if (h < Cols)
+                {
+                    int rest = Cols - h;
+                    L.StoreFirst(y + h, L.Multiply(L.Multiply(L.LoadFirst(x + h, rest), scale), L.LoadFirst(Weight + h, rest)), rest);
+                }
+            }
+        }
+
+        // Four sums side by side hide the latency of the addition.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private readonly float SumOfSquares<L, V>(float* x)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V a = L.Zero;
+            V b = L.Zero;
+            V c = L.Zero;
+            V d = L.Zero;
+            int h = 0;
+            for (; h <= Cols - (4 * L.Count); h += 4 * L.Count)
+            {
+                V x0 = L.Load(x + h);
+                V x1 = L.Load(x + h + L.Count);
+                V x2 = L.Load(x + h + (2 * L.Count));
+                V x3 = L.Load(x + h + (3 * L.Count));
+                a = L.MultiplyAdd(x0, x0, a);
+                b = L.MultiplyAdd(x1, x1, b);
+                c = L.MultiplyAdd(x2, x2, c);
+                d = L.MultiplyAdd(x3, x3, d);
             }
 
-            float scale = dot * r * r * r / cols;
-            for (int h = 0; h < cols; h++)
+            for (; h < Cols; h += L.Count)
             {
-                int i = (t * cols) + h;
-                float value = (dy[i] * weight[h] * r) - (x[i] * scale);
-                dx[i] = accumulate ? dx[i] + value : value;
+                V x0 = h <= Cols - L.Count ? L.Load(x + h) : L.LoadFirst(x + h, Cols - h);
+                a = L.MultiplyAdd(x0, x0, a);
+            }
+
+            return L.Sum(L.Add(L.Add(a, b), L.Add(c, d)));
+        }
+    }
+
+    /// <summary>One unit of work is one block of rows; it owns the partial row of that block.</summary>
+    private struct BackwardJob : ILaneRows
+    {
+        public int Rows;
+        public int Cols;
+        public int BlockSize;
+        public float* Dy;
+        public float* X;
+        public float* Weight;
+        public float* InverseRms;
+        public float* Dx;
+        public float* Partial;
+        public bool Accumulate;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int block = begin; block < end; block++)
+            {
+                float* partial = Partial + ((long)block * Cols);
+                new Span<float>(partial, Cols).Clear();
+                int last = (int)Math.Min(((long)block + 1) * BlockSize, Rows);
+                for (int t = block * BlockSize; t < last; t++)
+                {
+                    float* dy = Dy + ((long)t * Cols);
+                    float* x = X + ((long)t * Cols);
+                    float r = InverseRms[t];
+                    float dot = AddWeightGradient<L, V>(dy, x, r, partial);
+                    WriteInputGradient<L, V>(dy, x, r, dot * r * r * r / Cols, Dx + ((long)t * Cols));
+                }
+            }
+        }
+
+        // partial += dy x r, and on the way sum(dy w x).
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private readonly float AddWeightGradient<L, V>(float* dy, float* x, float r, float* partial)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V a = L.Zero;
+            V b = L.Zero;
+            V scale = L.Broadcast(r);
+            int h = 0;
+            for (; h <= Cols - (2 * L.Count); h += 2 * L.Count)
+            {
+                V p0 = L.Multiply(L.Load(dy + h), L.Load(x + h));
+                V p1 = L.Multiply(L.Load(dy + h + L.Count), L.Load(x + h + L.Count));
+                a = L.MultiplyAdd(p0, L.Load(Weight + h), a);
+                b = L.MultiplyAdd(p1, L.Load(Weight + h + L.Count), b);
+                L.Store(partial + h, L.MultiplyAdd(p0, scale, L.Load(partial + h)));
+                L.Store(partial + h + L.Count, L.MultiplyAdd(p1, scale, L.Load(partial + h + L.Count)));
+            }
+
+            for (; h < Cols; h += L.Count)
+            {
+                int n = Math.Min(L.Count, Cols - h);
+                V p0 = L.Multiply(L.LoadFirst(dy + h, n), L.LoadFirst(x + h, n));
+                a = L.MultiplyAdd(p0, L.LoadFirst(Weight + h, n), a);
+                L.StoreFirst(partial + h, L.MultiplyAdd(p0, scale, L.LoadFirst(partial + h, n)), n);
+            }
+
+            return L.Sum(L.Add(a, b));
+        }
+
+        // dx (= or +=) dy w r - x scale.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private readonly void WriteInputGradient<L, V>(float* dy, float* x, float r, float scale, float* dx)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V rs = L.Broadcast(r);
+            V scales = L.Broadcast(scale);
+            int h = 0;
+            for (; h <= Cols - L.Count; h += L.Count)
+            {
+                V value = L.Multiply(L.Multiply(L.Load(dy + h), L.Load(Weight + h)), rs);
+                value = L.SubtractProduct(L.Load(x + h), scales, value);
+                L.Store(dx + h, Accumulate ? L.Add(L.Load(dx + h), value) : value);
+            }
+
+            if (h < Cols)
+            {
+                int n = Cols - h;
+                V value = L.Multiply(L.Multiply(L.LoadFirst(dy + h, n), L.LoadFirst(Weight + h, n)), rs);
+                value = L.SubtractProduct(L.LoadFirst(x + h, n), scales, value);
+                L.StoreFirst(dx + h, Accumulate ? L.Add(L.LoadFirst(dx + h, n), value) : value, n);
             }
         }
     }

@@ -1,50 +1,118 @@
+using System.Runtime.CompilerServices;
+
 namespace MoeSharp.Kernels;
 
 /// <summary>Softmax of rows and its gradient.</summary>
-public static class Softmax
+/// <remarks>A row of nothing but negative infinities becomes all zero, not NaN; its log-sum-exp is negative infinity. Legend: t row.</remarks>
+public static unsafe class Softmax
 {
     /// <summary>Softmax of every row of <paramref name="x"/> into <paramref name="y"/> (may be the same span); also the log-sum-exp per row.</summary>
     public static void Forward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> x, Span<float> y, Span<float> logSumExp)
     {
-        for (int t = 0; t < rows; t++)
+        const string Operation = "Softmax.Forward";
+        Require.Length(x.Length, (long)rows * cols, Operation, nameof(x));
+        Require.Length(y.Length, (long)rows * cols, Operation, nameof(y));
+        Require.Length(logSumExp.Length, rows, Operation, nameof(logSumExp));
+        fixed (float* xs = x, ys = y, sums = logSumExp)
         {
-            float max = float.NegativeInfinity;
-            for (int i = 0; i < cols; i++)
-            {
-                max = MathF.Max(max, x[(t * cols) + i]);
-            }
-
-            float sum = 0;
-            for (int i = 0; i < cols; i++)
-            {
-                float e = MathF.Exp(x[(t * cols) + i] - max);
-                y[(t * cols) + i] = e;
-                sum += e;
-            }
-
-            for (int i = 0; i < cols; i++)
-            {
-                y[(t * cols) + i] /= sum;
-            }
-
-            logSumExp[t] = max + MathF.Log(sum);
+            LaneRows.For(workers, rows, cols, new ForwardJob { Cols = cols, X = xs, Y = ys, LogSumExp = sums });
         }
     }
 
     /// <summary>dx = y (dy - sum(dy y)) per row, from the forward's output y; dx may be dy.</summary>
     public static void Backward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> dy, ReadOnlySpan<float> y, Span<float> dx)
     {
-        for (int t = 0; t < rows; t++)
+        const string Operation = "Softmax.Backward";
+        Require.Length(dy.Length, (long)rows * cols, Operation, nameof(dy));
+        Require.Length(y.Length, (long)rows * cols, Operation, nameof(y));
+        Require.Length(dx.Length, (long)rows * cols, Operation, nameof(dx));
+        fixed (float* dys = dy, ys = y, dxs = dx)
         {
-            float dot = 0;
-            for (int i = 0; i < cols; i++)
+            LaneRows.For(workers, rows, cols, new BackwardJob { Cols = cols, Dy = dys, Y = ys, Dx = dxs });
+        }
+    }
+
+    private struct ForwardJob : ILaneRows
+    {
+        public int Cols;
+        public float* X;
+        public float* Y;
+        public float* LogSumExp;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int t = begin; t < end; t++)
             {
-                dot += dy[(t * cols) + i] * y[(t * cols) + i];
+                float* x = X + ((long)t * Cols);
+                float* y = Y + ((long)t * Cols);
+                float max = SoftmaxRow.Max<L, V>(x, Cols);
+                float sum = SoftmaxRow.ExpInto<L, V>(x, SoftmaxRow.Shift(max), Cols, y);
+                LogSumExp[t] = max + MathF.Log(sum);
+                Divide<L, V>(y, sum == 0f ? 1f : sum);
+            }
+        }
+
+        // A true division: the reciprocal's rounding would show in the last bit of every routing weight.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private readonly void Divide<L, V>(float* y, float divisor)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V divisors = L.Broadcast(divisor);
+            int i = 0;
+            for (; i <= Cols - L.Count; i += L.Count)
+            {
+                L.Store(y + i, L.Divide(L.Load(y + i), divisors));
             }
 
-            for (int i = 0; i < cols; i++)
+            if (i < Cols)
             {
-                dx[(t * cols) + i] = y[(t * cols) + i] * (dy[(t * cols) + i] - dot);
+                L.StoreFirst(y + i, L.Divide(L.LoadFirst(y + i, Cols - i), divisors), Cols - i);
+            }
+        }
+    }
+
+    private struct BackwardJob : ILaneRows
+    {
+        public int Cols;
+        public float* Dy;
+        public float* Y;
+        public float* Dx;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int t = begin; t < end; t++)
+            {
+                float* dy = Dy + ((long)t * Cols);
+                float* y = Y + ((long)t * Cols);
+                float* dx = Dx + ((long)t * Cols);
+                V sum = L.Zero;
+                int i = 0;
+                for (; i < Cols; i += L.Count)
+                {
+                    int n = Cols - i;
+                    sum = n >= L.Count
+                        ? L.MultiplyAdd(L.Load(dy + i), L.Load(y + i), sum)
+                        : L.MultiplyAdd(L.LoadFirst(dy + i, n), L.LoadFirst(y + i, n), sum);
+                }
+
+                V dot = L.Broadcast(L.Sum(sum));
+                for (i = 0; i <= Cols - L.Count; i += L.Count)
+                {
+                    L.Store(dx + i, L.Multiply(L.Load(y + i), L.Subtract(L.Load(dy + i), dot)));
+                }
+
+                if (i < Cols)
+                {
+                    int n = Cols - i;
+                    L.StoreFirst(dx + i, L.Multiply(L.LoadFirst(y + i, n), L.Subtract(L.LoadFirst(dy + i, n), dot)), n);
+                }
             }
         }
     }

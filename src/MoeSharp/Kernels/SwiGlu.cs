@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace MoeSharp.Kernels;
 
 /// <summary>The gated activation of an expert: silu(gate) * up, with an optional weight per row.</summary>
@@ -6,20 +8,18 @@ namespace MoeSharp.Kernels;
 /// Multiplying the routing weight in here, before the down projection, equals multiplying the expert's output by it, and its
 /// gradient then needs no expert output to be kept. Legend: r row, f intermediate.
 /// </remarks>
-public static class SwiGlu
+public static unsafe class SwiGlu
 {
     /// <summary>y[r, f] = rowWeight[r] * silu(gate[r, f]) * up[r, f]; an empty <paramref name="rowWeights"/> means weight 1.</summary>
     public static void Forward(WorkerPool workers, int rows, int intermediate, ReadOnlySpan<float> gateUp, ReadOnlySpan<float> rowWeights, Span<float> y)
     {
-        for (int r = 0; r < rows; r++)
+        const string Operation = "SwiGlu.Forward";
+        Require.Length(gateUp.Length, 2L * rows * intermediate, Operation, nameof(gateUp));
+        Require.Length(rowWeights.Length, rowWeights.IsEmpty ? 0 : rows, Operation, nameof(rowWeights));
+        Require.Length(y.Length, (long)rows * intermediate, Operation, nameof(y));
+        fixed (float* gateUps = gateUp, weights = rowWeights, ys = y)
         {
-            float w = rowWeights.IsEmpty ? 1f : rowWeights[r];
-            for (int f = 0; f < intermediate; f++)
-            {
-                float g = gateUp[(r * 2 * intermediate) + f];
-                float u = gateUp[(r * 2 * intermediate) + intermediate + f];
-                y[(r * intermediate) + f] = w * (g / (1f + MathF.Exp(-g))) * u;
-            }
+            LaneRows.For(workers, rows, 2 * intermediate, new ForwardJob { Intermediate = intermediate, GateUp = gateUps, RowWeights = weights, Y = ys });
         }
     }
 
@@ -33,29 +33,134 @@ public static class SwiGlu
     /// <param name="dRowWeights">= gradient of the row weights, [rows]; ignored when <paramref name="rowWeights"/> is empty.</param>
     public static void Backward(WorkerPool workers, int rows, int intermediate, Span<float> gateUp, ReadOnlySpan<float> rowWeights, Span<float> dy, Span<float> dRowWeights)
     {
-        for (int r = 0; r < rows; r++)
+        const string Operation = "SwiGlu.Backward";
+        Require.Length(gateUp.Length, 2L * rows * intermediate, Operation, nameof(gateUp));
+        Require.Length(rowWeights.Length, rowWeights.IsEmpty ? 0 : rows, Operation, nameof(rowWeights));
+        Require.Length(dy.Length, (long)rows * intermediate, Operation, nameof(dy));
+        Require.Length(dRowWeights.Length, rowWeights.IsEmpty ? 0 : rows, Operation, nameof(dRowWeights));
+        fixed (float* gateUps = gateUp, weights = rowWeights, dys = dy, dWeights = dRowWeights)
         {
-            float w = rowWeights.IsEmpty ? 1f : rowWeights[r];
-            float dot = 0;
-            for (int f = 0; f < intermediate; f++)
-            {
-                int gi = (r * 2 * intermediate) + f;
-                int ui = gi + intermediate;
-                float g = gateUp[gi];
-                float u = gateUp[ui];
-                float sigmoid = 1f / (1f + MathF.Exp(-g));
-                float silu = g * sigmoid;
-                float d = dy[(r * intermediate) + f];
-                dot += d * silu * u;
-                gateUp[gi] = d * w * u * sigmoid * (1f + (g * (1f - sigmoid)));
-                gateUp[ui] = d * w * silu;
-                dy[(r * intermediate) + f] = w * silu * u;
-            }
+            BackwardJob job = new() { Intermediate = intermediate, GateUp = gateUps, RowWeights = weights, Dy = dys, DRowWeights = dWeights };
+            LaneRows.For(workers, rows, 2 * intermediate, job);
+        }
+    }
 
-            if (!rowWeights.IsEmpty)
+    private struct ForwardJob : ILaneRows
+    {
+        public int Intermediate;
+        public float* GateUp;
+        public float* RowWeights; // null: all 1
+        public float* Y;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int r = begin; r < end; r++)
             {
-                dRowWeights[r] = dot;
+                float* gate = GateUp + (2L * r * Intermediate);
+                float* up = gate + Intermediate;
+                float* y = Y + ((long)r * Intermediate);
+                V weight = L.Broadcast(RowWeights == null ? 1f : RowWeights[r]);
+                int f = 0;
+                for (; f <= Intermediate - L.Count; f += L.Count)
+                {
+                    L.Store(y + f, Gated<L, V>(L.Load(gate + f), L.Load(up + f), weight));
+                }
+
+                if (f < Intermediate)
+                {
+                    int n = Intermediate - f;
+                    L.StoreFirst(y + f, Gated<L, V>(L.LoadFirst(gate + f, n), L.LoadFirst(up + f, n), weight), n);
+                }
             }
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static V Gated<L, V>(V gate, V up, V weight)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V denominator = L.Add(L.Broadcast(1f), VectorMath.Exp<L, V>(L.Subtract(L.Zero, gate)));
+            return L.Multiply(L.Multiply(weight, L.Divide(gate, denominator)), up);
+        }
+    }
+
+    private struct BackwardJob : ILaneRows
+    {
+        public int Intermediate;
+        public float* GateUp;
+        public float* RowWeights; // null: all 1
+        public float* Dy;
+        public float* DRowWeights;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int r = begin; r < end; r++)
+            {
+                float* gate = GateUp + (2L * r * Intermediate);
+                float* up = gate + Intermediate;
+                float* dy = Dy + ((long)r * Intermediate);
+                V weight = L.Broadcast(RowWeights == null ? 1f : RowWeights[r]);
+                V dot = L.Zero;
+                int f = 0;
+                for (; f <= Intermediate - L.Count; f += L.Count)
+                {
+                    Gradients<L, V> result = new(L.Load(gate + f), L.Load(up + f), L.Load(dy + f), weight);
+                    dot = L.Add(dot, result.Unweighted);
+                    L.Store(gate + f, result.Gate);
+                    L.Store(up + f, result.Up);
+                    L.Store(dy + f, result.Output);
+                }
+
+                if (f < Intermediate)
+                {
+                    // Lanes behind the row are 0 and add nothing to the dot product.
+                    int n = Intermediate - f;
+                    Gradients<L, V> result = new(L.LoadFirst(gate + f, n), L.LoadFirst(up + f, n), L.LoadFirst(dy + f, n), weight);
+                    dot = L.Add(dot, result.Unweighted);
+                    L.StoreFirst(gate + f, result.Gate, n);
+                    L.StoreFirst(up + f, result.Up, n);
+                    L.StoreFirst(dy + f, result.Output, n);
+                }
+
+                if (RowWeights != null)
+                {
+                    DRowWeights[r] = L.Sum(dot);
+                }
+            }
+        }
+    }
+
+    /// <summary>The four products of one group of lanes.</summary>
+    private readonly struct Gradients<L, V>
+        where L : struct, ILanes<V>
+        where V : unmanaged
+    {
+        public readonly V Gate;
+        public readonly V Up;
+        public readonly V Output;
+        public readonly V Unweighted;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Gradients(V gate, V up, V dy, V weight)
+        {
+            V one = L.Broadcast(1f);
+            V sigmoid = VectorMath.Sigmoid<L, V>(gate);
+            V silu = L.Multiply(gate, sigmoid);
+            V weighted = L.Multiply(dy, weight);
+            V siluUp = L.Multiply(silu, up);
+
+            // silu'(g) = sigmoid (1 + g (1 - sigmoid))
+            V slope = L.Multiply(sigmoid, L.MultiplyAdd(gate, L.Subtract(one, sigmoid), one));
+            Gate = L.Multiply(L.Multiply(weighted, up), slope);
+            Up = L.Multiply(weighted, silu);
+            Output = L.Multiply(weight, siluUp);
+            Unweighted = L.Multiply(dy, siluUp);
         }
     }
 }

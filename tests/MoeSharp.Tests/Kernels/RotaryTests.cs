@@ -1,0 +1,56 @@
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Tests.Kernels;
+
+public sealed class RotaryTests
+{
+    [Theory]
+    [InlineData(1, 1, 2)]
+    [InlineData(5, 3, 24)] // a tail
+    [InlineData(7, 2, 64)]
+    [InlineData(200, 4, 38)] // several chunks, vectors and a tail
+    public void Rotation_is_the_formula_and_the_inverse_undoes_it(int rows, int numHeads, int headDim)
+    {
+        int half = headDim / 2;
+        int stride = (numHeads * headDim) + 5;
+        float[] x = KernelCheck.Random(rows * stride, 1);
+        int[] positions = [.. Enumerable.Range(0, rows).Select(t => t * 7 % 50)];
+        float[] cos = new float[50 * half];
+        float[] sin = new float[50 * half];
+        for (int i = 0; i < cos.Length; i++)
+        {
+            (sin[i], cos[i]) = MathF.SinCos(i / half * MathF.Pow(10000f, -(float)(i % half) / half));
+        }
+
+        float[] rotated = KernelCheck.SameForAnyWorkers(workers =>
+        {
+            float[] y = [.. x];
+            Rotary.Apply(workers, rows, numHeads, headDim, positions, cos, sin, y, stride, false);
+            return y;
+        });
+        double[] expected = KernelCheck.Double(x);
+        for (int t = 0; t < rows; t++)
+        {
+            for (int pair = 0; pair < numHeads * half; pair++)
+            {
+                int first = (t * stride) + (pair / half * headDim) + (pair % half);
+                double c = cos[(positions[t] * half) + (pair % half)];
+                double s = sin[(positions[t] * half) + (pair % half)];
+                (expected[first], expected[first + half]) = ((expected[first] * c) - (expected[first + half] * s), (expected[first + half] * c) + (expected[first] * s));
+            }
+        }
+
+        KernelCheck.Close(expected, rotated, 1e-7, 1e-6, "rotated");
+        using WorkerPool pool = new(2);
+        Rotary.Apply(pool, rows, numHeads, headDim, positions, cos, sin, rotated, stride, true);
+        KernelCheck.Close(KernelCheck.Double(x), rotated, 5e-7, 1e-6, "rotated back");
+        KernelCheck.AllocatesNothing(workers => Rotary.Apply(workers, rows, numHeads, headDim, positions, cos, sin, rotated, stride, true));
+    }
+
+    [Fact]
+    public void A_position_outside_the_table_is_refused()
+    {
+        using WorkerPool workers = new(1);
+        Assert.Throws<ShapeException>(() => Rotary.Apply(workers, 1, 1, 4, [3], new float[6], new float[6], new float[4], 4, false));
+    }
+}

@@ -1,0 +1,123 @@
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Tests.Kernels;
+
+public sealed unsafe class VectorMathTests
+{
+    [Fact]
+    public void Exp_stays_within_its_error_over_the_whole_range()
+    {
+        float[] x = new float[200_000];
+        for (int i = 0; i < x.Length; i++)
+        {
+            x[i] = -86.4f + (i * (88.7f + 86.4f) / x.Length);
+        }
+
+        Within(x, Apply(new ExpJob(), x), value => Math.Exp(value));
+    }
+
+    [Fact]
+    public void Exp2_stays_within_its_error_over_the_whole_range()
+    {
+        float[] x = new float[200_000];
+        for (int i = 0; i < x.Length; i++)
+        {
+            x[i] = -124.4f + (i * (127.99f + 124.4f) / x.Length);
+        }
+
+        Within(x, Apply(new Exp2Job(), x), value => Math.Pow(2, value));
+    }
+
+    [Theory]
+    [InlineData(0f, 1f)]
+    [InlineData(-87f, 0f)]
+    [InlineData(-1e30f, 0f)]
+    [InlineData(float.NegativeInfinity, 0f)]
+    [InlineData(89.5f, float.PositiveInfinity)]
+    [InlineData(1e30f, float.PositiveInfinity)]
+    [InlineData(float.PositiveInfinity, float.PositiveInfinity)]
+    [InlineData(float.NaN, float.NaN)]
+    public void Exp_has_exact_ends(float x, float expected) => Assert.All(Apply(new ExpJob(), Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
+
+    [Theory]
+    [InlineData(0f, 1f)]
+    [InlineData(3f, 8f)]
+    [InlineData(127f, 1.7014118E+38f)]
+    [InlineData(-124f, 4.7019774E-38f)]
+    [InlineData(-125f, 0f)]
+    [InlineData(-1e30f, 0f)]
+    [InlineData(float.NegativeInfinity, 0f)]
+    [InlineData(128f, float.PositiveInfinity)]
+    [InlineData(float.PositiveInfinity, float.PositiveInfinity)]
+    [InlineData(float.NaN, float.NaN)]
+    public void Exp2_has_exact_ends(float x, float expected) => Assert.All(Apply(new Exp2Job(), Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
+
+    private static void Within(float[] x, float[] y, Func<double, double> exact)
+    {
+        double worst = 0;
+        for (int i = 0; i < x.Length; i++)
+        {
+            worst = Math.Max(worst, Math.Abs((y[i] / exact(x[i])) - 1));
+        }
+
+        Assert.True(worst < 1.2e-7, $"largest relative error {worst:g3}");
+    }
+
+    private static float[] Apply<TJob>(TJob job, float[] x)
+        where TJob : struct, IMapJob, ILaneRows
+    {
+        using WorkerPool workers = new(1);
+        float[] y = new float[x.Length];
+        fixed (float* source = x, target = y)
+        {
+            job.X = source;
+            job.Y = target;
+            LaneRows.For(workers, x.Length, 1, job);
+        }
+
+        return y;
+    }
+
+    private interface IMapJob
+    {
+        float* X { set; }
+
+        float* Y { set; }
+    }
+
+    private struct ExpJob : IMapJob, ILaneRows
+    {
+        public float* X { get; set; }
+
+        public float* Y { get; set; }
+
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int i = begin; i < end; i += L.Count)
+            {
+                int n = Math.Min(L.Count, end - i);
+                L.StoreFirst(Y + i, VectorMath.Exp<L, V>(L.LoadFirst(X + i, n)), n);
+            }
+        }
+    }
+
+    private struct Exp2Job : IMapJob, ILaneRows
+    {
+        public float* X { get; set; }
+
+        public float* Y { get; set; }
+
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int i = begin; i < end; i += L.Count)
+            {
+                int n = Math.Min(L.Count, end - i);
+                L.StoreFirst(Y + i, VectorMath.Exp2<L, V>(L.LoadFirst(X + i, n)), n);
+            }
+        }
+    }
+}
