@@ -11,6 +11,16 @@ public sealed class SimdWidthTests
     [
         typeof(MatMulTests),
         typeof(GroupedMatMulTests),
+        typeof(VectorMathTests),
+        typeof(RmsNormTests),
+        typeof(SwiGluTests),
+        typeof(SoftmaxTests),
+        typeof(CrossEntropyTests),
+        typeof(TopKTests),
+        typeof(PermutationTests),
+        typeof(ElementwiseTests),
+        typeof(RotaryTests),
+        typeof(AdamWTests),
     ];
 
     [Theory]
