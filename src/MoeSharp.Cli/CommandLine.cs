@@ -66,6 +66,7 @@ internal static class CommandLine
 
     private static IEnumerable<Command> Verbs()
     {
+        yield return BenchCommand.Create();
         yield return DoctorCommand.Create();
         yield return TokenizerCommand.Create();
         yield return InspectCommand.Create();

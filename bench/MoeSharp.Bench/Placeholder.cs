@@ -1,3 +1,0 @@
-namespace MoeSharp.Bench;
-
-internal static class Placeholder;
