@@ -22,25 +22,25 @@ internal static class InspectCommand
         {
             if (parsed.GetValue(list))
             {
-                Console.Out.Write(parsed.GetValue(json) ? PresetsAsJson() : PresetsAsTable());
+                parsed.InvocationConfiguration.Output.Write(parsed.GetValue(json) ? PresetsAsJson() : PresetsAsTable());
                 return CommandLine.Done;
             }
 
             string name = parsed.GetValue(model) ?? throw new ConfigurationException("inspect needs a model: a preset, a config.json, a model folder or a run folder; 'moe inspect --list' shows the presets");
-            ModelConfig config = Load(name);
+            ModelConfig config = Load(name, parsed.InvocationConfiguration.Error);
             int tokens = parsed.GetValue(sequenceLength) ?? config.MaxPositionEmbeddings;
             if (tokens < 1)
             {
                 throw new ConfigurationException($"--sequence-length {tokens} must be at least 1");
             }
 
-            Console.Out.Write(parsed.GetValue(json) ? AsJson(name, config, tokens) : AsTable(name, config, tokens));
+            parsed.InvocationConfiguration.Output.Write(parsed.GetValue(json) ? AsJson(name, config, tokens) : AsTable(name, config, tokens));
             return CommandLine.Done;
         });
         return command;
     }
 
-    private static ModelConfig Load(string name)
+    private static ModelConfig Load(string name, TextWriter warnings)
     {
         if (ModelPresets.Names.Contains(name))
         {
@@ -49,7 +49,7 @@ internal static class InspectCommand
 
         if (File.Exists(name))
         {
-            return ModelConfigJson.Parse(File.ReadAllText(name), name);
+            return ModelConfigJson.Load(name);
         }
 
         if (!Directory.Exists(name))
@@ -61,7 +61,7 @@ internal static class InspectCommand
         FoundModel found = ModelPath.Find(name);
         foreach (DamagedCheckpoint damaged in found.Damaged)
         {
-            Console.Error.WriteLine($"moe: {damaged.Folder} is damaged and passed over: {damaged.Reason}");
+            warnings.WriteLine($"moe: {damaged.Folder} is damaged and passed over: {damaged.Reason}");
         }
 
         return ModelFolder.LoadConfig(found.Folder);

@@ -26,8 +26,6 @@ public static class ModelFolder
     /// <summary>Name of the file with defaults for generation.</summary>
     public const string GenerationConfigFile = "generation_config.json";
 
-    private const long LongestConfig = 16_000_000; // bytes; real ones have a few thousand
-
     private static readonly string[] s_tokenizerFiles =
     [
         "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
@@ -38,10 +36,13 @@ public static class ModelFolder
     /// <exception cref="FileFormatException">A file breaks its format, or tensors are missing, misshapen or unknown; the message lists them.</exception>
     public static LanguageModel Load(string folder)
     {
-        LanguageModel model = new(LoadConfig(folder));
+        ModelConfig config = LoadConfig(folder);
+        using SafetensorsFolder weights = SafetensorsFolder.Open(folder);
+        IReadOnlyList<WeightSlice> slices = CheckedSlices(folder, weights, config); // before a size from the file decides an allocation
+        LanguageModel model = new(config);
         try
         {
-            LoadWeights(folder, model.Config, model.Parameters);
+            Fill(model.Parameters, weights, slices);
             return model;
         }
         catch
@@ -62,7 +63,7 @@ public static class ModelFolder
             throw new ConfigurationException($"{folder}: there is no {ConfigFile}; give a Hugging Face model folder, a run folder or a checkpoint");
         }
 
-        ModelConfig config = ModelConfigJson.Parse(ReadText(path), path);
+        ModelConfig config = ModelConfigJson.Load(path);
         IReadOnlyList<int> endTokens = EndTokens(folder);
         return endTokens.Count > 0 && !endTokens.Contains(config.EosTokenId ?? -1) && endTokens[0] < config.VocabSize ? config with { EosTokenId = endTokens[0] } : config;
     }
@@ -78,7 +79,7 @@ public static class ModelFolder
                 continue;
             }
 
-            using JsonDocument document = ModelConfigJson.ParseObject(ReadText(path), path);
+            using JsonDocument document = ModelConfigJson.ParseObject(ModelConfigJson.ReadText(path), path);
             ConfigReader reader = new(document.RootElement);
             IReadOnlyList<int> tokens = reader.Tokens("eos_token_id");
             if (reader.Problems.Count > 0)
@@ -103,13 +104,16 @@ public static class ModelFolder
     public static void LoadWeights(string folder, ModelConfig config, IReadOnlyList<Parameter> parameters)
     {
         using SafetensorsFolder weights = SafetensorsFolder.Open(folder);
-        IReadOnlyList<WeightSlice> slices = WeightNames.Of(config);
-        CheckTensors(folder, weights, config, slices);
+        Fill(parameters, weights, CheckedSlices(folder, weights, config));
+    }
+
+    private static void Fill(IReadOnlyList<Parameter> parameters, SafetensorsFolder weights, IReadOnlyList<WeightSlice> slices)
+    {
         Dictionary<string, Parameter> byName = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
         foreach (WeightSlice slice in slices)
         {
             Span<float> destination = byName[slice.ParameterName].Value.Slice(checked((int)slice.Offset), checked((int)slice.Length));
-            weights.FileOf(slice.CheckpointName)!.ReadFloats(slice.CheckpointName, destination); // CheckTensors has seen it
+            weights.FileOf(slice.CheckpointName)!.ReadFloats(slice.CheckpointName, destination); // CheckedSlices has seen it
         }
     }
 
@@ -169,8 +173,14 @@ public static class ModelFolder
         }
     }
 
-    private static void CheckTensors(string folder, SafetensorsFolder weights, ModelConfig config, IReadOnlyList<WeightSlice> slices)
+    private static IReadOnlyList<WeightSlice> CheckedSlices(string folder, SafetensorsFolder weights, ModelConfig config)
     {
+        if (WeightNames.Count(config) > 2L * (weights.Names.Count + 1000))
+        {
+            throw new FileFormatException($"{folder}: {ConfigFile} describes {WeightNames.Count(config)} tensors, but the weights hold {weights.Names.Count}");
+        }
+
+        IReadOnlyList<WeightSlice> slices = WeightNames.Of(config);
         List<string> missing = [];
         List<string> misshapen = [];
         HashSet<string> expected = new(StringComparer.Ordinal);
@@ -192,6 +202,8 @@ public static class ModelFolder
         {
             throw new FileFormatException($"{folder}: the weights do not fit {ConfigFile}: {string.Join("; ", Listed("missing", missing).Concat(Listed("wrong shape", misshapen)).Concat(Listed("unknown", unknown)))}");
         }
+
+        return slices;
     }
 
     private static IEnumerable<string> Listed(string what, List<string> items)
@@ -206,8 +218,4 @@ public static class ModelFolder
         string eos = config.EosTokenId is { } end ? $"  \"eos_token_id\": {end},\n" : "";
         return $"{{\n{bos}{eos}  \"_from_model_config\": true\n}}\n";
     }
-
-    private static string ReadText(string path) => new FileInfo(path).Length <= LongestConfig
-        ? File.ReadAllText(path)
-        : throw new FileFormatException($"{path}: more than {LongestConfig} bytes; this is not a configuration file");
 }

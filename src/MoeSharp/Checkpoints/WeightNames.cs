@@ -49,6 +49,13 @@ public static class WeightNames
         return slices;
     }
 
+    /// <summary>An upper bound on the number of tensors, without making the table: a hostile configuration may describe billions.</summary>
+    public static long Count(ModelConfig config)
+    {
+        const int TensorsOutsideExperts = 14; // norms, attention with biases, router or dense feed-forward, shared experts
+        return 3 + (config.NumHiddenLayers * (TensorsOutsideExperts + (3L * (config.Moe?.NumExperts ?? 0))));
+    }
+
     /// <summary>Whether a tensor without a slice is known to hold nothing that the model needs.</summary>
     public static bool IsIgnorable(string checkpointName, ModelConfig config) =>
         (config.TieWordEmbeddings && checkpointName == "lm_head.weight") // a copy of the embedding

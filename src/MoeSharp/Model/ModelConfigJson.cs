@@ -8,6 +8,13 @@ public static class ModelConfigJson
 {
     private static readonly JsonDocumentOptions s_strict = new() { AllowDuplicateProperties = false, MaxDepth = 32 };
 
+    private const long LongestFile = 16_000_000; // bytes; real files have a few thousand
+
+    /// <summary>Reads a configuration file and validates it.</summary>
+    /// <exception cref="FileFormatException">The file is not a JSON object.</exception>
+    /// <exception cref="ConfigurationException">The model is not supported, or its numbers do not fit together; the message lists every problem.</exception>
+    public static ModelConfig Load(string path) => Parse(ReadText(path), path);
+
     /// <summary>Reads a configuration and validates it.</summary>
     /// <param name="json">Content of the file.</param>
     /// <param name="source">Name of the file, for messages.</param>
@@ -50,6 +57,10 @@ public static class ModelConfigJson
 
         return Encoding.UTF8.GetString(stream.ToArray()) + "\n";
     }
+
+    internal static string ReadText(string path) => new FileInfo(path).Length <= LongestFile
+        ? File.ReadAllText(path)
+        : throw new FileFormatException($"{path}: more than {LongestFile} bytes; this is not a configuration file");
 
     internal static JsonDocument ParseObject(string json, string source)
     {

@@ -5,6 +5,7 @@ internal static class ModelConfigRules
 {
     // Far above any published model; catches sizes that would overflow later arithmetic.
     private const int LargestSize = 1 << 24;
+    private const double MostParameters = 1e15;
 
     /// <summary>All broken rules, in the order of the file's keys.</summary>
     public static List<string> Problems(ModelConfig config)
@@ -16,6 +17,11 @@ internal static class ModelConfigRules
         if (config.Moe is { } moe)
         {
             CheckExperts(config, moe, problems);
+        }
+
+        if (problems.Count == 0 && ModelSize.Estimate(config) > MostParameters)
+        {
+            problems.Add($"the sizes together make about {ModelSize.Estimate(config):E1} parameters, above {MostParameters:E1}; look for a number that is too large");
         }
 
         return problems;
@@ -72,6 +78,10 @@ internal static class ModelConfigRules
         if (moe.NumSharedExperts is < 0 or > LargestSize)
         {
             problems.Add($"n_shared_experts {moe.NumSharedExperts} is outside 0..{LargestSize}; use 0 for none");
+        }
+        else if ((long)moe.NumSharedExperts * moe.IntermediateSize > LargestSize)
+        {
+            problems.Add($"n_shared_experts {moe.NumSharedExperts} times moe_intermediate_size {moe.IntermediateSize} is above {LargestSize}; use fewer or narrower shared experts");
         }
 
         Positive("routed_scaling_factor", moe.RoutedScalingFactor, problems);

@@ -43,6 +43,14 @@ public sealed class ModelSize
     /// <summary>Sizes of a model.</summary>
     public static ModelSize Of(ModelConfig config) => new(config);
 
+    /// <summary>About how many parameters there are; unlike the exact count it cannot overflow.</summary>
+    internal static double Estimate(ModelConfig config)
+    {
+        double width = config.IntermediateSize + ((config.Moe?.NumExperts ?? 0.0) * (config.Moe?.IntermediateSize ?? 0));
+        double attention = (2.0 * config.NumAttentionHeads + (2.0 * config.NumKeyValueHeads)) * config.HeadDim;
+        return config.HiddenSize * ((2.0 * config.VocabSize) + (config.NumHiddenLayers * (attention + (3 * width))));
+    }
+
     /// <summary>Parameter counts.</summary>
     public ParameterCounts Parameters { get; }
 

@@ -13,7 +13,7 @@ public sealed class CheckpointStoreTests
         using TemporaryFolder run = new();
         using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 3))
         {
-            store.Save(TestModel.Content(10));
+            store.Save(TestModel.Content(TestModel.Small, 10));
         }
 
         Checkpoint checkpoint = Latest(run.Path, 10);
@@ -30,7 +30,7 @@ public sealed class CheckpointStoreTests
         using CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 2);
         for (int step = 8; step <= 11; step++)
         {
-            store.Save(TestModel.Content(step));
+            store.Save(TestModel.Content(TestModel.Small, step));
         }
 
         Assert.Equal(["step-10", "step-11"], Entries(run.Path));
@@ -41,10 +41,10 @@ public sealed class CheckpointStoreTests
     {
         using TemporaryFolder run = new();
         using CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 1);
-        store.Save(TestModel.Content(5));
+        store.Save(TestModel.Content(TestModel.Small, 5));
         File.AppendAllText(Path.Combine(run.Path, "checkpoints", "step-5", "config.json"), " ");
 
-        store.Save(TestModel.Content(5));
+        store.Save(TestModel.Content(TestModel.Small, 5));
 
         AssertRestores(Latest(run.Path, 5));
         Assert.Equal(["step-5"], Entries(run.Path));
@@ -65,7 +65,7 @@ public sealed class CheckpointStoreTests
         using TemporaryFolder run = new();
         using CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 1);
         Assert.Throws<ConfigurationException>(() => ModelPath.Find(run.Path));
-        Checkpoint saved = store.Save(TestModel.Content(5));
+        Checkpoint saved = store.Save(TestModel.Content(TestModel.Small, 5));
 
         Assert.Equal(saved.Folder, ModelPath.Find(run.Path).Folder);
         Assert.Equal(saved.Folder, ModelPath.Find(saved.Folder).Folder);
@@ -82,8 +82,8 @@ public sealed class CheckpointStoreTests
         string path = Path.Combine(run.Path, "checkpoints", "step-20", file);
         using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 3))
         {
-            store.Save(TestModel.Content(10));
-            store.Save(TestModel.Content(20));
+            store.Save(TestModel.Content(TestModel.Small, 10));
+            store.Save(TestModel.Content(TestModel.Small, 20));
         }
 
         byte[] whole = File.ReadAllBytes(path);
@@ -102,8 +102,8 @@ public sealed class CheckpointStoreTests
         string path = Path.Combine(run.Path, "checkpoints", "step-20", file);
         using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 3))
         {
-            store.Save(TestModel.Content(10));
-            store.Save(TestModel.Content(20));
+            store.Save(TestModel.Content(TestModel.Small, 10));
+            store.Save(TestModel.Content(TestModel.Small, 20));
         }
 
         byte[] whole = File.ReadAllBytes(path);
@@ -132,7 +132,7 @@ public sealed class CheckpointStoreTests
         using TemporaryFolder run = new();
         using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 3))
         {
-            store.Save(TestModel.Content(10));
+            store.Save(TestModel.Content(TestModel.Small, 10));
         }
 
         File.Delete(Path.Combine(run.Path, "checkpoints", "step-10", "model.safetensors"));
@@ -151,14 +151,14 @@ public sealed class CheckpointStoreTests
             using TemporaryFolder run = new();
             using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 1, FailingFiles.Never))
             {
-                store.Save(TestModel.Content(10));
+                store.Save(TestModel.Content(TestModel.Least, 10));
             }
 
             FailingFiles files = new(failAt, isKilled);
             Exception? error;
             using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 1, files))
             {
-                error = Record.Exception(() => store.Save(TestModel.Content(20)));
+                error = Record.Exception(() => store.Save(TestModel.Content(TestModel.Least, 20)));
             }
 
             CheckpointSearch search = CheckpointStore.LatestValid(run.Path);
@@ -190,13 +190,13 @@ public sealed class CheckpointStoreTests
             using TemporaryFolder run = new();
             using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 1, FailingFiles.Never))
             {
-                store.Save(TestModel.Content(10));
+                store.Save(TestModel.Content(TestModel.Least, 10));
             }
 
             FailingFiles files = new(failAt, isKilled);
             using (CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 1, files))
             {
-                _ = Record.Exception(() => store.Save(TestModel.Content(10)));
+                _ = Record.Exception(() => store.Save(TestModel.Content(TestModel.Least, 10)));
             }
 
             AssertNextStartWorks(run.Path, 10);
@@ -212,7 +212,7 @@ public sealed class CheckpointStoreTests
     {
         using CheckpointStore store = CheckpointStore.Open(run, keepLast: 1, FailingFiles.Never);
         AssertRestores(Latest(run, expectedStep));
-        store.Save(TestModel.Content(30));
+        store.Save(TestModel.Content(TestModel.Least, 30));
         AssertRestores(Latest(run, 30));
         Assert.Equal(["step-30"], Entries(run));
     }
@@ -243,8 +243,9 @@ public sealed class CheckpointStoreTests
 
     private static void AssertRestores(Checkpoint checkpoint)
     {
-        List<Parameter> expected = TestModel.Parameters(TestModel.Small, (int)checkpoint.Step);
-        List<Parameter> parameters = TestModel.Parameters(TestModel.Small, 12345);
+        ModelConfig config = checkpoint.ReadConfig();
+        List<Parameter> expected = TestModel.Parameters(config, (int)checkpoint.Step);
+        List<Parameter> parameters = TestModel.Parameters(config, 12345);
         checkpoint.LoadWeights(parameters);
         foreach ((Parameter left, Parameter right) in expected.Zip(parameters))
         {

@@ -22,6 +22,9 @@ internal static class TestModel
         Moe = new MoeConfig { NumExperts = 3, TopK = 2, IntermediateSize = 5, NumSharedExperts = 2, FirstKDenseReplace = 1 },
     };
 
+    /// <summary>As few tensors as a model can have.</summary>
+    public static readonly ModelConfig Least = Small with { NumHiddenLayers = 1, AttentionBias = false, TieWordEmbeddings = true, Moe = null };
+
     /// <summary>All parameters of a model in its order, filled with numbers that depend on seed, name and place.</summary>
     public static List<Parameter> Parameters(ModelConfig config, int seed)
     {
@@ -89,12 +92,12 @@ internal static class TestModel
     }
 
     /// <summary>One checkpoint's content; weights and moments depend on the step.</summary>
-    public static CheckpointContent Content(long step)
+    public static CheckpointContent Content(ModelConfig config, long step)
     {
-        List<Parameter> parameters = Parameters(Small, (int)step);
+        List<Parameter> parameters = Parameters(config, (int)step);
         return new CheckpointContent
         {
-            Config = Small,
+            Config = config,
             Parameters = parameters,
             State = new TrainerState(step, step * 100, $$"""{"rng":[{{step}},18446744073709551615],"note":"a"}"""),
             Tensors = Moments(parameters, step),
