@@ -77,6 +77,9 @@ internal static class StageReader
                 }
 
                 break;
+            case "NFC" or "NFD" or "NFKC" or "NFKD":
+                steps.Add(new UnicodeNormalizer(isCompatible: type.Contains('K', StringComparison.Ordinal), composes: type.EndsWith('C')));
+                break;
             case "Prepend":
                 steps.Add(new PrependNormalizer(place.Member("prepend").Text()));
                 break;
@@ -90,7 +93,7 @@ internal static class StageReader
                 steps.Add(new StripNormalizer(place.Member("strip_left").Flag(absent: true), place.Member("strip_right").Flag(absent: true)));
                 break;
             default:
-                throw place.Member("type").Wrong($"is '{type}', which is not a supported normalizer (Sequence, Prepend, Replace, Lowercase, Strip)");
+                throw place.Member("type").Wrong($"is '{type}', which is not a supported normalizer (Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase, Strip)");
         }
     }
 
