@@ -1,0 +1,49 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Moe.Routing;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Tests.Moe;
+
+public sealed class HashRouterTests
+{
+    [Fact]
+    public void A_token_always_goes_to_the_same_distinct_experts()
+    {
+        using WorkerPool workers = new(1);
+        using ForwardContext context = new(workers);
+        int[] first = Route(new HashRouter(3, 8, 3), [5, 6, 5, 7, 5], context);
+        int[] second = Route(new HashRouter(3, 8, 3), [5], context);
+        Assert.Equal(second, first[..3]);
+        Assert.Equal(second, first[6..9]);
+        Assert.Equal(second, first[12..15]);
+        Assert.Equal(3, second.Distinct().Count());
+    }
+
+    [Fact]
+    public void Tokens_spread_over_all_experts_and_layers_differ()
+    {
+        using WorkerPool workers = new(1);
+        using ForwardContext context = new(workers);
+        int[] tokens = [.. Enumerable.Range(0, 8000)];
+        int[] layer0 = Route(new HashRouter(0, 16, 1), tokens, context);
+        int[] layer1 = Route(new HashRouter(1, 16, 1), tokens, context);
+        foreach (int count in layer0.CountBy(expert => expert).Select(pair => pair.Value))
+        {
+            Assert.InRange(count, 400, 600); // 500 expected, standard deviation 21.7
+        }
+
+        Assert.InRange(layer0.Zip(layer1).Count(pair => pair.First == pair.Second), 350, 650); // chance agreement
+    }
+
+    private static int[] Route(HashRouter router, int[] tokens, ForwardContext context)
+    {
+        TokenBatch batch = new();
+        batch.Resize(tokens.Length, tokens.Length);
+        tokens.CopyTo(batch.TokenIds);
+        context.BeginInference(batch);
+        int[] ids = router.Route(context.Pool.Rent(new Shape(tokens.Length, 4)), context).ExpertIds.ToArray();
+        context.EndPass();
+        return ids;
+    }
+}
