@@ -67,6 +67,9 @@ internal static class CommandLine
     private static IEnumerable<Command> Verbs()
     {
         yield return BenchCommand.Create();
+        yield return GenerateCommand.Create();
+        yield return LogitsCommand.Create();
+        yield return VerifyCommand.Create();
         yield return DoctorCommand.Create();
         yield return TokenizerCommand.Create();
         yield return InspectCommand.Create();

@@ -63,21 +63,23 @@ public sealed class DecodingSessionTests
         Assert.Throws<OperationCanceledException>(() => session.Append([1, 2, 3], new CancellationToken(canceled: true)));
     }
 
-    internal static LanguageModel TinyModel(WorkerPool workers)
+    internal static ModelConfig TinyConfig { get; } = new()
     {
-        LanguageModel model = new(new ModelConfig
-        {
-            VocabSize = 40,
-            HiddenSize = 32,
-            IntermediateSize = 48,
-            NumHiddenLayers = 2,
-            NumAttentionHeads = 4,
-            NumKeyValueHeads = 2,
-            HeadDim = 8,
-            MaxPositionEmbeddings = 64,
-            InitializerRange = 0.3f, // large: logits far apart, so that a wrong row shows
-            Moe = new MoeConfig { NumExperts = 6, TopK = 2, IntermediateSize = 16, NumSharedExperts = 1, FirstKDenseReplace = 1 },
-        });
+        VocabSize = 40,
+        HiddenSize = 32,
+        IntermediateSize = 48,
+        NumHiddenLayers = 2,
+        NumAttentionHeads = 4,
+        NumKeyValueHeads = 2,
+        HeadDim = 8,
+        MaxPositionEmbeddings = 64,
+        InitializerRange = 0.3f, // large: logits far apart, so that a wrong row shows
+        Moe = new MoeConfig { NumExperts = 6, TopK = 2, IntermediateSize = 16, NumSharedExperts = 1, FirstKDenseReplace = 1 },
+    };
+
+    private static LanguageModel TinyModel(WorkerPool workers)
+    {
+        LanguageModel model = new(TinyConfig);
         WeightInit.Initialize(model, 11, WeightInitScheme.Normal, workers);
         return model;
     }

@@ -1,0 +1,147 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using MoeSharp.Inference;
+using MoeSharp.Tokenization;
+
+namespace MoeSharp.Cli.Commands;
+
+/// <summary><c>moe generate</c>: continues a prompt, streaming the text to standard output and the rates to standard error.</summary>
+internal static class GenerateCommand
+{
+    private const int DefaultMaxTokens = 256;
+
+    /// <summary>Builds the verb.</summary>
+    public static Command Create()
+    {
+        ModelArguments model = new();
+        Option<string?> prompt = new("--prompt") { Description = "The text to continue. Without it, standard input is read; one line break at its end is dropped." };
+        Option<int?> maxTokens = new("--max-tokens") { Description = $"Most tokens to write; without it, {DefaultMaxTokens} or what the model's context has room for." };
+        Option<string[]> stop = new("--stop") { Description = "Text that ends the answer; may be given several times.", DefaultValueFactory = _ => [] };
+        Option<bool> json = new("--json") { Description = "Print one JSON document: {text, ids, finish_reason, usage, seed}." };
+        SamplingArguments sampling = new();
+        Command command = new("generate", "Continues a text with a model.") { prompt, maxTokens, stop, json };
+        model.AddTo(command);
+        sampling.AddTo(command);
+        command.SetAction(parsed =>
+        {
+            SamplingOptions options = sampling.Read(parsed);
+            options.Validate();
+            using OpenedModel opened = model.Open(parsed);
+            TextGenerator generator = new(opened.Model, opened.LoadTokenizer(), opened.Workers);
+            int[] ids = generator.EncodePrompt(parsed.GetValue(prompt) ?? ReadStandardInput());
+            int room = Math.Max(1, opened.Model.Config.MaxPositionEmbeddings - ids.Length);
+            GenerationOptions generation = new()
+            {
+                Sampling = options,
+                MaxTokens = parsed.GetValue(maxTokens) ?? Math.Min(DefaultMaxTokens, room),
+                Stop = parsed.GetValue(stop) ?? [],
+            };
+            return Run(generator, ids, generation, parsed.GetValue(json));
+        });
+        return command;
+    }
+
+    private static int Run(TextGenerator generator, int[] prompt, GenerationOptions options, bool json)
+    {
+        using Interruption interruption = new();
+        using Stream output = Console.OpenStandardOutput();
+        Action<string> emit = json ? _ => { } : piece => output.Write(Encoding.UTF8.GetBytes(piece));
+        try
+        {
+            GenerationResult result = generator.Generate(prompt, options, emit, interruption.Token);
+            if (json)
+            {
+                WriteJson(result, options.Sampling.Seed);
+            }
+            else
+            {
+                emit("\n");
+                WriteRates(result, options.Sampling);
+            }
+
+            return CommandLine.Done;
+        }
+        catch (OperationCanceledException)
+        {
+            emit("\n");
+            return CommandLine.Interrupted;
+        }
+    }
+
+    private static void WriteJson(GenerationResult result, ulong seed) => JsonDocumentOutput.Write(json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("text", result.Text);
+        json.WriteStartArray("ids");
+        foreach (int id in result.Ids)
+        {
+            json.WriteNumberValue(id);
+        }
+
+        json.WriteEndArray();
+        json.WriteString("finish_reason", result.FinishReason == FinishReason.Stop ? "stop" : "length");
+        json.WriteStartObject("usage");
+        json.WriteNumber("prompt_tokens", result.PromptTokens);
+        json.WriteNumber("completion_tokens", result.Ids.Count);
+        json.WriteEndObject();
+        json.WriteNumber("seed", seed);
+        json.WriteEndObject();
+    });
+
+    private static void WriteRates(GenerationResult result, SamplingOptions sampling)
+    {
+        string seed = sampling.Temperature == 0 ? "greedy" : $"seed {sampling.Seed}";
+        Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"prompt {result.PromptTokens} tokens, {Rate(result.PromptTokens, result.PromptTime):F1} tokens/s; answer {result.Ids.Count} tokens, {Rate(result.Ids.Count, result.CompletionTime):F1} tokens/s; {seed}"));
+    }
+
+    private static double Rate(int tokens, TimeSpan time) => tokens / Math.Max(time.TotalSeconds, 1e-9);
+
+    private static string ReadStandardInput()
+    {
+        if (!Console.IsInputRedirected)
+        {
+            Console.Error.WriteLine("moe: reading the prompt from standard input; end it with Ctrl-D");
+        }
+
+        using MemoryStream content = new();
+        using Stream input = Console.OpenStandardInput();
+        input.CopyTo(content);
+        byte[] bytes = content.ToArray();
+        Utf8Text.ThrowIfInvalid(bytes, "standard input");
+        string text = Encoding.UTF8.GetString(bytes);
+        return text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2] : text.EndsWith('\n') ? text[..^1] : text;
+    }
+}
+
+/// <summary>The options that say how tokens are drawn.</summary>
+internal sealed class SamplingArguments
+{
+    private readonly Option<float> _temperature = new("--temperature") { Description = "0 always takes the most probable token; 1 draws from the model's own distribution.", DefaultValueFactory = _ => 0.8f };
+    private readonly Option<int> _topK = new("--top-k") { Description = "Draw from this many most probable tokens only; 0 is off." };
+    private readonly Option<float> _topP = new("--top-p") { Description = "Draw from the most probable tokens that together reach this probability; 1 is off.", DefaultValueFactory = _ => 0.95f };
+    private readonly Option<float> _minP = new("--min-p") { Description = "Draw from tokens at least this fraction as probable as the most probable one; 0 is off." };
+    private readonly Option<float> _repetitionPenalty = new("--repetition-penalty") { Description = "Above 1, tokens that the text already has become less probable; 1 is off.", DefaultValueFactory = _ => 1f };
+    private readonly Option<ulong?> _seed = new("--seed") { Description = "Same seed, same text. Without it, a random one is taken and shown." };
+
+    /// <summary>Gives the options to a command.</summary>
+    public void AddTo(Command command)
+    {
+        foreach (Option option in (Option[])[_temperature, _topK, _topP, _minP, _repetitionPenalty, _seed])
+        {
+            command.Options.Add(option);
+        }
+    }
+
+    /// <summary>Their values.</summary>
+    public SamplingOptions Read(ParseResult parsed) => new()
+    {
+        Temperature = parsed.GetValue(_temperature),
+        TopK = parsed.GetValue(_topK),
+        TopP = parsed.GetValue(_topP),
+        MinP = parsed.GetValue(_minP),
+        RepetitionPenalty = parsed.GetValue(_repetitionPenalty),
+        Seed = parsed.GetValue(_seed) ?? (ulong)Random.Shared.Next(1_000_000),
+    };
+}
