@@ -8,6 +8,7 @@ public sealed class DocumentList : IDocumentSource
 {
     private readonly IReadOnlyList<Document> _documents;
     private readonly string _name;
+    private string? _contentHash;
 
     /// <summary>Wraps documents; empty ones are left out when reading.</summary>
     /// <param name="documents">The documents.</param>
@@ -38,17 +39,26 @@ public sealed class DocumentList : IDocumentSource
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<SourceStamp> Stamps() => [new SourceStamp(_name, _documents.Sum(document => (long)Encoding.UTF8.GetByteCount(document.Text)), 0)];
+    /// <remarks>The name carries the hash, since memory has no time of change.</remarks>
+    public IReadOnlyList<SourceStamp> Stamps() =>
+        [new SourceStamp($"{_name}#{ContentHash()[..16]}", _documents.Sum(document => (long)Encoding.UTF8.GetByteCount(document.Text)), 0)];
 
     /// <inheritdoc/>
-    public string ContentHash(SourceStamp stamp)
+    public string ContentHash(SourceStamp stamp) => ContentHash();
+
+    private string ContentHash()
     {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (Document document in _documents)
+        if (_contentHash is null)
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"{document.Domain}\0{document.Text}\0"));
+            using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            foreach (Document document in _documents)
+            {
+                hash.AppendData(Encoding.UTF8.GetBytes($"{document.Domain}\0{document.Text}\0"));
+            }
+
+            _contentHash = Convert.ToHexStringLower(hash.GetCurrentHash());
         }
 
-        return Convert.ToHexStringLower(hash.GetCurrentHash());
+        return _contentHash;
     }
 }

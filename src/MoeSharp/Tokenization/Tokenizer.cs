@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 
 namespace MoeSharp.Tokenization;
@@ -60,6 +61,9 @@ public sealed class Tokenizer
 
     /// <summary>Tokens matched in the text as a whole, by id.</summary>
     public IReadOnlyList<AddedToken> AddedTokens => _parts.AddedTokens;
+
+    /// <summary>SHA-256 of the files it was read from or would write, in hexadecimal.</summary>
+    public string ContentHash => Convert.ToHexStringLower(SHA256.HashData([.. _parts.FileBytes, 0, .. _parts.ConfigBytes ?? []]));
 
     /// <summary>How tokens read back.</summary>
     internal TokenDecoder Decoder => _parts.Decoder;
