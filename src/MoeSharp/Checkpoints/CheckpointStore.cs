@@ -77,7 +77,10 @@ public sealed class CheckpointStore : IDisposable
                 return new CheckpointSearch(new Checkpoint(folder, step), damaged);
             }
 
-            damaged.Add(new DamagedCheckpoint(folder, step, reason));
+            if (Directory.Exists(folder)) // a running trainer may have deleted it as too old meanwhile
+            {
+                damaged.Add(new DamagedCheckpoint(folder, step, reason));
+            }
         }
 
         return new CheckpointSearch(null, damaged);
