@@ -1,0 +1,160 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+using MoeSharp.Checkpoints;
+using MoeSharp.Kernels;
+using MoeSharp.Model;
+using MoeSharp.Tests.Inference;
+using MoeSharp.Tests.Verification;
+using MoeSharp.Tokenization;
+
+namespace MoeSharp.Tests.Cli;
+
+/// <summary>The verbs as a user runs them: a process, its two outputs and its exit code.</summary>
+public sealed class CommandTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("moe-cli-").FullName;
+
+    [Fact]
+    public void Generate_prints_the_promised_json_and_the_same_text_for_the_same_seed()
+    {
+        string model = SaveModel();
+        string[] arguments = ["generate", "--model", model, "--prompt", "the cat", "--max-tokens", "5", "--seed", "1", "--temperature", "1", "--json"];
+        ProcessResult first = Run(arguments);
+        Assert.Equal(0, first.ExitCode);
+        using JsonDocument json = JsonDocument.Parse(first.Output);
+        JsonElement root = json.RootElement;
+        int written = root.GetProperty("ids").GetArrayLength();
+        Assert.Equal(written, root.GetProperty("usage").GetProperty("completion_tokens").GetInt32());
+        Assert.True(root.GetProperty("usage").GetProperty("prompt_tokens").GetInt32() > 0);
+        Assert.Equal(written == 5 ? "length" : "stop", root.GetProperty("finish_reason").GetString());
+        Assert.Equal(first.Output, Run(arguments).Output);
+
+        ProcessResult plain = Run(arguments[..^1]);
+        Assert.Equal(root.GetProperty("text").GetString() + "\n", plain.Output);
+        Assert.Contains("tokens/s", plain.Error);
+    }
+
+    [Fact]
+    public void Generate_reads_the_prompt_from_standard_input_without_its_last_line_break()
+    {
+        string model = SaveModel();
+        string[] arguments = ["generate", "--model", model, "--max-tokens", "5", "--temperature", "0", "--json"];
+        Assert.Equal(Run([.. arguments, "--prompt", "the cat"]).Output.Split("seed")[0], Run(arguments, "the cat\n").Output.Split("seed")[0]);
+    }
+
+    [Fact]
+    public void Eval_prints_the_promised_json()
+    {
+        string text = Path.Combine(_folder, "text.txt");
+        File.WriteAllText(text, "the cat sat on the mat. the mat sat on the cat.");
+        ProcessResult result = Run(["eval", "--model", SaveModel(), "--data", text, "--json"]);
+        Assert.Equal(0, result.ExitCode);
+        using JsonDocument json = JsonDocument.Parse(result.Output);
+        double loss = json.RootElement.GetProperty("loss").GetDouble();
+        Assert.Equal(Math.Exp(loss), json.RootElement.GetProperty("perplexity").GetDouble(), 1e-6);
+        Assert.True(json.RootElement.GetProperty("bits_per_byte").GetDouble() > 0);
+        Assert.True(json.RootElement.GetProperty("tokens").GetInt64() > 1);
+        Assert.True(json.RootElement.TryGetProperty("standard_error", out _));
+    }
+
+    [Fact]
+    public void Logits_writes_tokens_times_vocab_floats()
+    {
+        string tokens = Path.Combine(_folder, "tokens.json");
+        File.WriteAllText(tokens, "[[1, 2, 3], [4]]");
+        string output = Path.Combine(_folder, "logits.f32");
+        Assert.Equal(0, Run(["logits", "--model", FixtureVerifierTests.Fixture("deepseek"), "--tokens", tokens, "--out", output]).ExitCode);
+        Assert.Equal(4 * 256 * sizeof(float), new FileInfo(output).Length);
+    }
+
+    [Fact]
+    public void Verify_exits_with_0_when_all_passes_and_1_when_not()
+    {
+        ProcessResult passed = Run(["verify", FixtureVerifierTests.Fixture("deepseek_sharded_bf16"), "--json"]);
+        Assert.Equal(0, passed.ExitCode);
+        Assert.True(JsonDocument.Parse(passed.Output).RootElement.GetProperty("passed").GetBoolean());
+
+        string broken = Path.Combine(_folder, "broken");
+        Directory.CreateDirectory(broken);
+        foreach (string file in Directory.EnumerateFiles(FixtureVerifierTests.Fixture("deepseek_sharded_bf16")))
+        {
+            File.WriteAllBytes(Path.Combine(broken, Path.GetFileName(file)), File.ReadAllBytes(file));
+        }
+
+        string expected = Path.Combine(broken, "expected.json");
+        File.WriteAllText(expected, File.ReadAllText(expected).Replace("\"next_token_ce_loss\": 5.98", "\"next_token_ce_loss\": 6.98", StringComparison.Ordinal));
+        ProcessResult failed = Run(["verify", broken]);
+        Assert.Equal(1, failed.ExitCode);
+        Assert.Contains("FAIL  next_token_ce_loss", failed.Output);
+    }
+
+    [Theory]
+    [InlineData("generate --model nowhere --prompt x", "nowhere")]
+    [InlineData("generate --model . --prompt x --temperature -1", "temperature -1")]
+    [InlineData("generate --model . --prompt x --tempurature 1", "--tempurature")]
+    [InlineData("eval --model . --data no-such-file.txt", "no-such-file.txt")]
+    [InlineData("logits --model . --tokens no-tokens.json --out x", "no-tokens.json")]
+    [InlineData("verify no-such-folder", "no-such-folder")]
+    [InlineData("generate --model . --prompt x --threads 0", "")]
+    public void Wrong_input_is_one_message_and_exit_code_2(string arguments, string part)
+    {
+        ProcessResult result = Run(arguments.Split(' '));
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(part, result.Error);
+        Assert.StartsWith("moe: ", result.Error);
+        Assert.DoesNotContain("   at ", result.Error);
+        Assert.Empty(result.Output);
+    }
+
+    [Fact]
+    public void Doctor_measures_the_machine_and_says_what_fits()
+    {
+        ProcessResult result = Run(["doctor", "--json"]);
+        Assert.Equal(0, result.ExitCode);
+        using JsonDocument json = JsonDocument.Parse(result.Output);
+        JsonElement machine = json.RootElement.GetProperty("machine");
+        Assert.True(machine.GetProperty("fma_gflops").GetDouble() > 0);
+        Assert.True(machine.GetProperty("read_gbps").GetDouble() > 0);
+        JsonElement nano = json.RootElement.GetProperty("models").EnumerateArray().Single(model => model.GetProperty("name").GetString() == "nano");
+        Assert.True(nano.GetProperty("trains").GetBoolean());
+        JsonElement large = json.RootElement.GetProperty("models").EnumerateArray().Single(model => model.GetProperty("name").GetString() == "deepseek-moe-145b");
+        Assert.Equal(large.GetProperty("run_bytes").GetInt64() <= json.RootElement.GetProperty("memory").GetProperty("free_bytes").GetInt64(), large.GetProperty("runs").GetBoolean());
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private string SaveModel()
+    {
+        string tokenizerFolder = Path.Combine(_folder, "tokenizer");
+        byte[] text = Encoding.UTF8.GetBytes("the cat sat on the mat. ");
+        Tokenizer tokenizer = BpeTrainer.Train([text, text], new BpeTrainerOptions { VocabSize = 270 });
+        tokenizer.Save(tokenizerFolder);
+        using WorkerPool workers = new(1);
+        using LanguageModel model = new(DecodingSessionTests.TinyConfig with { VocabSize = tokenizer.VocabSize });
+        WeightInit.Initialize(model, 3, WeightInitScheme.Normal, workers);
+        string folder = Path.Combine(_folder, "model");
+        ModelFolder.Save(model, folder, new ModelFolderOptions { TokenizerFolder = tokenizerFolder });
+        return folder;
+    }
+
+    private static ProcessResult Run(string[] arguments, string input = "")
+    {
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "moe.dll"), .. arguments])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+        };
+        using Process process = Process.Start(start)!; // null only for documents opened by a shell
+        process.StandardInput.Write(input);
+        process.StandardInput.Close();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return new ProcessResult(process.ExitCode, output, error.Result);
+    }
+
+    private sealed record ProcessResult(int ExitCode, string Output, string Error);
+}
