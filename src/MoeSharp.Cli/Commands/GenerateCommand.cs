@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
+using MoeSharp.Checkpoints;
 using MoeSharp.Inference;
 using MoeSharp.Tokenization;
 
@@ -36,6 +37,7 @@ internal static class GenerateCommand
                 Sampling = options,
                 MaxTokens = parsed.GetValue(maxTokens) ?? Math.Min(DefaultMaxTokens, room),
                 Stop = parsed.GetValue(stop) ?? [],
+                EndTokens = ModelFolder.EndTokens(opened.Folder),
             };
             return Run(generator, ids, generation, parsed.GetValue(json));
         });

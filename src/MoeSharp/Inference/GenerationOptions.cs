@@ -12,8 +12,11 @@ public sealed record GenerationOptions
     /// <summary>Texts that end the continuation; they are not part of it.</summary>
     public IReadOnlyList<string> Stop { get; init; } = [];
 
-    /// <summary>Whether the end-of-text token ends the continuation.</summary>
+    /// <summary>Whether end-of-text tokens end the continuation.</summary>
     public bool StopsAtEndOfText { get; init; } = true;
+
+    /// <summary>Further tokens that end a text, beside those of tokenizer and model; a generation_config.json may list several.</summary>
+    public IReadOnlyList<int> EndTokens { get; init; } = [];
 
     /// <summary>Tokens of the prompt that go through the model at once.</summary>
     public int PrefillChunkSize { get; init; } = 512;

@@ -69,18 +69,18 @@ public sealed class TextGenerator
 
         started = Stopwatch.GetTimestamp();
         List<int> ids = [];
-        FinishReason reason = Continue(session, sampler, text, ids, maxTokens, options.StopsAtEndOfText, cancellation);
+        FinishReason reason = Continue(session, sampler, text, ids, maxTokens, options, cancellation);
         text.Finish();
         return new GenerationResult(text.Text, ids, reason, prompt.Length, promptTime, Stopwatch.GetElapsedTime(started));
     }
 
-    private FinishReason Continue(DecodingSession session, Sampler sampler, TextAssembler text, List<int> ids, int maxTokens, bool stopsAtEndOfText, CancellationToken cancellation)
+    private FinishReason Continue(DecodingSession session, Sampler sampler, TextAssembler text, List<int> ids, int maxTokens, GenerationOptions options, CancellationToken cancellation)
     {
         while (ids.Count < maxTokens)
         {
             cancellation.ThrowIfCancellationRequested();
             int id = sampler.Sample(session.Logits);
-            if (stopsAtEndOfText && IsEndOfText(id))
+            if (options.StopsAtEndOfText && (IsEndOfText(id) || options.EndTokens.Contains(id)))
             {
                 return FinishReason.Stop;
             }

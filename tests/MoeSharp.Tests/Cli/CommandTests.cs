@@ -108,6 +108,25 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public void Ctrl_c_ends_a_text_with_exit_code_130()
+    {
+        if (!CanInterrupt())
+        {
+            Assert.Skip("this system has no interrupt signal, or the tests run where it is ignored");
+        }
+
+        string model = SaveModel(maxPositions: 50_000);
+        using Process process = Start(["generate", "--model", model, "--prompt", "the cat", "--max-tokens", "40000", "--temperature", "0"]);
+        process.StandardInput.Close();
+        Assert.NotEqual(-1, process.StandardOutput.Read()); // it writes: the handler is in place
+        using Process signal = Process.Start("sh", ["-c", $"kill -INT {process.Id}"]);
+        process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        Assert.Equal(130, process.ExitCode);
+        Assert.DoesNotContain("   at ", process.StandardError.ReadToEnd());
+    }
+
+    [Fact]
     public void Doctor_measures_the_machine_and_says_what_fits()
     {
         ProcessResult result = Run(["doctor", "--json"]);
@@ -124,14 +143,22 @@ public sealed class CommandTests : IDisposable
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
-    private string SaveModel()
+    private static bool CanInterrupt()
+    {
+        const string Status = "/proc/self/status";
+        const ulong InterruptBit = 1 << 1; // signal 2, counted from 1
+        string? ignored = File.Exists(Status) ? File.ReadLines(Status).FirstOrDefault(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)) : null;
+        return ignored is not null && (Convert.ToUInt64(ignored["SigIgn:".Length..].Trim(), 16) & InterruptBit) == 0;
+    }
+
+    private string SaveModel(int maxPositions = 64)
     {
         string tokenizerFolder = Path.Combine(_folder, "tokenizer");
         byte[] text = Encoding.UTF8.GetBytes("the cat sat on the mat. ");
         Tokenizer tokenizer = BpeTrainer.Train([text, text], new BpeTrainerOptions { VocabSize = 270 });
         tokenizer.Save(tokenizerFolder);
         using WorkerPool workers = new(1);
-        using LanguageModel model = new(DecodingSessionTests.TinyConfig with { VocabSize = tokenizer.VocabSize });
+        using LanguageModel model = new(DecodingSessionTests.TinyConfig with { VocabSize = tokenizer.VocabSize, MaxPositionEmbeddings = maxPositions, EosTokenId = null });
         WeightInit.Initialize(model, 3, WeightInitScheme.Normal, workers);
         string folder = Path.Combine(_folder, "model");
         ModelFolder.Save(model, folder, new ModelFolderOptions { TokenizerFolder = tokenizerFolder });
@@ -140,6 +167,17 @@ public sealed class CommandTests : IDisposable
 
     private static ProcessResult Run(string[] arguments, string input = "")
     {
+        using Process process = Start(arguments);
+        process.StandardInput.Write(input);
+        process.StandardInput.Close();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return new ProcessResult(process.ExitCode, output, error.Result);
+    }
+
+    private static Process Start(string[] arguments)
+    {
         ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "moe.dll"), .. arguments])
         {
             RedirectStandardInput = true,
@@ -147,13 +185,7 @@ public sealed class CommandTests : IDisposable
             RedirectStandardError = true,
             StandardOutputEncoding = Encoding.UTF8,
         };
-        using Process process = Process.Start(start)!; // null only for documents opened by a shell
-        process.StandardInput.Write(input);
-        process.StandardInput.Close();
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return new ProcessResult(process.ExitCode, output, error.Result);
+        return Process.Start(start)!; // null only for documents opened by a shell
     }
 
     private sealed record ProcessResult(int ExitCode, string Output, string Error);

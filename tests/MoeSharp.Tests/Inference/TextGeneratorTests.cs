@@ -97,6 +97,17 @@ public sealed class TextGeneratorTests : IDisposable
     }
 
     [Fact]
+    public void A_further_end_token_ends_the_text_before_it()
+    {
+        GenerationOptions options = new() { MaxTokens = 20, StopsAtEndOfText = true };
+        IReadOnlyList<int> ids = Generate("the", options).Ids;
+        int end = ids[^1];
+        GenerationResult stopped = Generate("the", options with { EndTokens = [end] });
+        Assert.Equal(ids.TakeWhile(id => id != end), stopped.Ids);
+        Assert.Equal(FinishReason.Stop, stopped.FinishReason);
+    }
+
+    [Fact]
     public void A_prompt_without_room_for_an_answer_is_an_error_with_both_numbers()
     {
         int[] prompt = [.. Enumerable.Repeat(5, Context)];
