@@ -33,7 +33,8 @@ internal static class CharacterRangeRegex
 
     private static int[]? ParseRanges(string list)
     {
-        List<Rune> characters = [.. list.EnumerateRunes()];
+        string unescaped = list.Replace(@"\r", "\r", StringComparison.Ordinal).Replace(@"\n", "\n", StringComparison.Ordinal);
+        List<Rune> characters = [.. unescaped.EnumerateRunes()];
         List<(int First, int Last)> ranges = [];
         for (int index = 0; index < characters.Count;)
         {

@@ -24,9 +24,7 @@ public sealed class IncrementalDecoder(Tokenizer tokenizer, bool skipSpecialToke
             return "";
         }
 
-        ReadOnlySpan<byte> bytes = tokenizer.TokenBytes(id);
-        _assembler.Push(bytes, _text);
-        return TakeText(isFirstTokenDone: !bytes.IsEmpty);
+        return PushBytes(tokenizer.TokenBytes(id));
     }
 
     /// <summary>Ends the stream.</summary>
@@ -35,6 +33,13 @@ public sealed class IncrementalDecoder(Tokenizer tokenizer, bool skipSpecialToke
     {
         _assembler.Flush(_text);
         return TakeText(isFirstTokenDone: true);
+    }
+
+    /// <summary>Adds the bytes of a token.</summary>
+    internal string PushBytes(ReadOnlySpan<byte> bytes)
+    {
+        _assembler.Push(bytes, _text);
+        return TakeText(isFirstTokenDone: !bytes.IsEmpty);
     }
 
     private string TakeText(bool isFirstTokenDone)

@@ -43,7 +43,7 @@ internal static class KnownPatterns
         [Gpt2Text] = Gpt2,
         [@"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"] = Chat(1),
         [@"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"] = Chat(3),
-        ["[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"] =
+        [@"[!""#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"] =
             new WordPattern
             {
                 GluePunctuation = true,
@@ -60,9 +60,16 @@ internal static class KnownPatterns
         [@"\s+$"] = new TrailingSpacePattern(),
     };
 
+    /// <summary>The expressions with a splitter of their own, for tests.</summary>
+    public static IReadOnlyCollection<string> Texts => ByText.Keys;
+
     /// <summary>The hand-written splitter of a regular expression; false when the expression is not one of the known.</summary>
-    public static bool TryGet(string regex, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out SplitPattern? pattern) =>
-        ByText.TryGetValue(regex, out pattern) || CharacterRangeRegex.TryParse(regex, out pattern);
+    public static bool TryGet(string regex, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out SplitPattern? pattern)
+    {
+        // Some files hold the line breaks themselves, others their escapes.
+        string escaped = regex.Replace("\r", @"\r", StringComparison.Ordinal).Replace("\n", @"\n", StringComparison.Ordinal);
+        return ByText.TryGetValue(escaped, out pattern) || CharacterRangeRegex.TryParse(escaped, out pattern);
+    }
 
     private static WordPattern Chat(int maxNumbers) => new()
     {

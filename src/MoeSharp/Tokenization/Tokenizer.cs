@@ -17,6 +17,7 @@ public sealed class Tokenizer
     private readonly byte[] _tokenBytes;
     private readonly int[] _tokenStarts;
     private readonly bool[] _isSpecial;
+    private readonly bool[] _isByteToken;
     private EncodeScratch? _idleScratch;
 
     /// <summary>Assembles what a file holds.</summary>
@@ -25,17 +26,21 @@ public sealed class Tokenizer
         _parts = parts;
         VocabSize = parts.Tokens.Length;
         _isSpecial = new bool[VocabSize];
+        _isByteToken = new bool[VocabSize];
         _tokenStarts = new int[VocabSize + 1];
         byte[][] bytes = new byte[VocabSize][];
         for (int id = 0; id < VocabSize; id++)
         {
-            bytes[id] = parts.Tokens[id] is string token ? parts.Decoder.BytesOf(token) : [];
+            string? token = parts.Tokens[id];
+            bytes[id] = token is null ? [] : parts.Decoder.BytesOf(token);
+            _isByteToken[id] = token is not null && parts.Decoder.HasByteFallback && TokenDecoder.TryReadByteToken(token, out _);
         }
 
         foreach (AddedToken token in parts.AddedTokens)
         {
             bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
             _isSpecial[token.Id] = token.IsSpecial;
+            _isByteToken[token.Id] = false;
         }
 
         for (int id = 0; id < VocabSize; id++)
@@ -106,7 +111,9 @@ public sealed class Tokenizer
         EncodeValid(utf8, ids);
     }
 
-    /// <summary>Decodes ids. Bytes that are no character are written as U+FFFD.</summary>
+    /// <summary>
+    /// Decodes ids. Bytes that are no character are written as U+FFFD; in a run of byte-fallback tokens that is not UTF-8, every byte.
+    /// </summary>
     /// <param name="ids">Token ids; ids that the vocabulary does not have give no text.</param>
     /// <param name="skipSpecialTokens">Special tokens give no text.</param>
     /// <returns>The text.</returns>
@@ -114,9 +121,22 @@ public sealed class Tokenizer
     {
         IncrementalDecoder decoder = new(this, skipSpecialTokens);
         StringBuilder text = new();
-        foreach (int id in ids)
+        for (int index = 0; index < ids.Length; index++)
         {
-            text.Append(decoder.Push(id));
+            int end = index;
+            while (end < ids.Length && IsByteToken(ids[end]))
+            {
+                end++;
+            }
+
+            if (end == index)
+            {
+                text.Append(decoder.Push(ids[index]));
+                continue;
+            }
+
+            text.Append(decoder.PushBytes(ReadByteRun(ids[index..end])));
+            index = end - 1;
         }
 
         return text.Append(decoder.Flush()).ToString();
@@ -179,6 +199,19 @@ public sealed class Tokenizer
 
             isStartOfInput = false;
         }
+    }
+
+    private bool IsByteToken(int id) => (uint)id < (uint)VocabSize && _isByteToken[id];
+
+    private byte[] ReadByteRun(ReadOnlySpan<int> ids)
+    {
+        byte[] run = new byte[ids.Length];
+        for (int index = 0; index < run.Length; index++)
+        {
+            run[index] = TokenBytes(ids[index])[0];
+        }
+
+        return Utf8Text.FindInvalid(run) < 0 ? run : Encoding.UTF8.GetBytes(new string('\uFFFD', run.Length));
     }
 
     // Concurrent callers that find no idle scratch work with one of their own; the last to finish leaves his.
