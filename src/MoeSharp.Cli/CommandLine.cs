@@ -73,6 +73,7 @@ internal static class CommandLine
         yield return VerifyCommand.Create();
         yield return DoctorCommand.Create();
         yield return TokenizerCommand.Create();
+        yield return DataCommand.Create();
         yield return InspectCommand.Create();
     }
 }

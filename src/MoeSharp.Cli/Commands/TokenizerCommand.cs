@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text;
 using System.Text.Json;
+using MoeSharp.Data;
 using MoeSharp.Tokenization;
 
 namespace MoeSharp.Cli.Commands;
@@ -20,14 +21,15 @@ internal static class TokenizerCommand
 
     private static Command CreateTrain()
     {
-        Option<string[]> data = new("--data") { Description = "UTF-8 text files.", Required = true, AllowMultipleArgumentsPerToken = true };
+        Option<string[]> data = new("--data") { Description = "Files, folders or patterns: .txt and other text, .jsonl.", Required = true, AllowMultipleArgumentsPerToken = true };
+        Option<string> field = new("--text-field") { Description = "Field of a .jsonl record that holds the text.", DefaultValueFactory = _ => "text" };
         Option<int> vocabSize = new("--vocab-size") { Description = "Number of ids: special tokens, 256 bytes and merges.", Required = true };
         Option<string> output = new("--out") { Description = "Folder for tokenizer.json and tokenizer_config.json.", Required = true };
-        Command command = new("train", "Learns a vocabulary from text files.") { data, vocabSize, output };
+        Command command = new("train", "Learns a vocabulary from text files.") { data, field, vocabSize, output };
         command.SetAction(parsed =>
         {
-            string[] files = parsed.GetRequiredValue(data);
-            Tokenizer tokenizer = BpeTrainer.Train(ReadTexts(files), new BpeTrainerOptions { VocabSize = parsed.GetRequiredValue(vocabSize) });
+            TextSources sources = TextSources.Expand(parsed.GetRequiredValue(data), parsed.GetRequiredValue(field));
+            Tokenizer tokenizer = BpeTrainer.Train(sources.ReadPassages().Select(passage => passage.Utf8), new BpeTrainerOptions { VocabSize = parsed.GetRequiredValue(vocabSize) });
             tokenizer.Save(parsed.GetRequiredValue(output));
             Console.WriteLine($"{tokenizer.VocabSize} ids, saved in {parsed.GetRequiredValue(output)}");
             if (tokenizer.VocabSize < parsed.GetRequiredValue(vocabSize))
@@ -82,14 +84,6 @@ internal static class TokenizerCommand
 
     private static Option<string> TokenizerOption() =>
         new("--tokenizer") { Description = "A tokenizer.json, or a folder that holds one.", Required = true };
-
-    private static IEnumerable<ReadOnlyMemory<byte>> ReadTexts(string[] files)
-    {
-        foreach (string file in files)
-        {
-            yield return ReadFile(file);
-        }
-    }
 
     private static string ReadText(string? text, string? textFile)
     {

@@ -157,7 +157,7 @@ internal static class JsonLinesReader
         if (textBytes < 0)
         {
             string present = fields is null ? "it has no fields" : $"it has {string.Join(", ", fields.Take(20))}";
-            throw new ConfigurationException($"{place}: the record has no field '{options.JsonField}' ({present}); name the field that holds the text with --json-field");
+            throw new ConfigurationException($"{place}: the record has no field '{options.JsonField}' ({present}); name the field that holds the text with --text-field");
         }
 
         return new Record(textBytes, domain);
@@ -167,7 +167,7 @@ internal static class JsonLinesReader
     {
         if (type != JsonTokenType.String)
         {
-            throw new ConfigurationException($"{place}: field '{field}' is a JSON {type}, not a string; name the field that holds the text with --json-field");
+            throw new ConfigurationException($"{place}: field '{field}' is a JSON {type}, not a string; name the field that holds the text with --text-field");
         }
     }
 

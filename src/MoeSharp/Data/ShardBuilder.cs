@@ -12,6 +12,16 @@ public sealed record DatasetOptions
 
     /// <summary>Chooses other documents for validation.</summary>
     public ulong SplitSeed { get; init; }
+
+    /// <summary>Refuses values out of range.</summary>
+    /// <exception cref="ConfigurationException">The fraction is not between 0 and 1.</exception>
+    public void Validate()
+    {
+        if (ValidationFraction is not (> 0 and < 1))
+        {
+            throw new ConfigurationException($"validation fraction {ValidationFraction.ToString(CultureInfo.InvariantCulture)} is not between 0 and 1; use for example 0.05");
+        }
+    }
 }
 
 /// <summary>How far building is.</summary>
@@ -39,11 +49,7 @@ public static class ShardBuilder
     /// <exception cref="ConfigurationException">The source is not text, or too small.</exception>
     public static TokenDataset OpenOrBuild(IDocumentSource source, ITextEncoder encoder, string folder, DatasetOptions options, Action<BuildProgress> report, CancellationToken cancellation)
     {
-        if (options.ValidationFraction is not (> 0 and < 1))
-        {
-            throw new ConfigurationException($"validation fraction {options.ValidationFraction.ToString(CultureInfo.InvariantCulture)} is not between 0 and 1; use for example 0.05");
-        }
-
+        options.Validate();
         string recipe = Recipe(source, encoder, options);
         if (TryReuse(source, recipe, folder) is { } dataset)
         {

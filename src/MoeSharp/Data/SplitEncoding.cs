@@ -83,19 +83,17 @@ internal sealed class SplitEncoding(ITextEncoder encoder, string folder, SplitPl
 
     private static ConfigurationException Changed() => new("the data changed while it was being read; run again when nothing writes to it");
 
-    /// <summary>A single document is cut at the last line end before the place, so that both parts are text of their own.</summary>
+    /// <summary>A single document is cut in two, so that its end is for validation.</summary>
     private void AddOfSingle(TextPassage passage)
     {
         ReadOnlySpan<byte> text = passage.Utf8.Span;
-        long before = plan.CutByte - _documentBytes;
-        if (_isCut || before > text.Length || (before == text.Length && !passage.EndsDocument))
+        int cut = _isCut ? -1 : plan.CutWithin(passage, _documentBytes);
+        if (cut < 0)
         {
             Encode(text, _isCut, passage.BeginsDocument, passage.EndsDocument, passage.Domain);
             return;
         }
 
-        int cut = TextCutter.CutLength(text[..(int)before]);
-        cut = cut >= text.Length ? TextCutter.LastCharacter(text) : cut;
         if (cut > 0 || passage.BeginsDocument)
         {
             Encode(text[..cut], isValidation: false, passage.BeginsDocument, endsDocument: false, passage.Domain);

@@ -60,6 +60,22 @@ internal sealed class SplitPlan
     /// <summary>True for documents that are for validation.</summary>
     public bool IsValidation(int document) => _isValidation[document];
 
+    /// <summary>Where the single document goes over to validation within a passage: at the last line end before the place; -1 where it does not.</summary>
+    /// <param name="passage">A passage of the only document.</param>
+    /// <param name="bytesBefore">Bytes of the document before it.</param>
+    public int CutWithin(TextPassage passage, long bytesBefore)
+    {
+        ReadOnlySpan<byte> text = passage.Utf8.Span;
+        long before = CutByte - bytesBefore;
+        if (before <= 0 || before > text.Length || (before == text.Length && !passage.EndsDocument))
+        {
+            return -1;
+        }
+
+        int cut = TextCutter.CutLength(text[..(int)before]);
+        return cut < text.Length ? cut : TextCutter.LastCharacter(text);
+    }
+
     private static bool[] Assign(List<Draw> draws, long wantedBytes)
     {
         draws.Sort((left, right) => left.Number != right.Number ? left.Number.CompareTo(right.Number) : left.Document.CompareTo(right.Document));
