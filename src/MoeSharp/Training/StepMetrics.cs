@@ -42,6 +42,9 @@ public readonly record struct StepMetrics
     /// <summary>Arithmetic of the model (forward and backward) in GFLOP per second.</summary>
     public required double Gflops { get; init; }
 
+    /// <summary>Share of the run that is done, this step included.</summary>
+    public double Progress { get; init; }
+
     /// <summary>Whether every number that training depends on is finite.</summary>
     public bool IsFinite => double.IsFinite(Loss) && double.IsFinite(GradientNorm);
 }

@@ -7,6 +7,8 @@ namespace MoeSharp.Training;
 /// <summary>Everything that decides what a training run computes; see <see cref="TrainingConfigJson"/> for how it is read.</summary>
 public sealed record TrainingConfig
 {
+    private const int SmallestVocabulary = 258; // 256 bytes, begin of text, end of text
+
     /// <summary>The architecture; its vocabulary size is that of the tokenizer once that is known.</summary>
     [JsonIgnore]
     public ModelConfig? Model { get; init; }
@@ -74,7 +76,7 @@ public sealed record TrainingConfig
         }
 
         Require(Data.ValidationShare is > 0 and < 1, $"data.validation_share {Data.ValidationShare} must lie between 0 and 1, for example 0.05");
-        Require(Data.VocabSize >= 257, $"data.vocab_size {Data.VocabSize} is too small: 256 bytes and one end-of-text token are always there. Use 257 or more");
+        Require(Data.VocabSize >= SmallestVocabulary, $"data.vocab_size {Data.VocabSize} is too small: 256 bytes and the begin and end of a text are always there. Use {SmallestVocabulary} or more");
         Require(Batch.SequenceLength >= 2, $"batch.sequence_length {Batch.SequenceLength} must be at least 2");
         Require(Batch.Tokens >= Batch.SequenceLength && Batch.Tokens % Math.Max(1, Batch.SequenceLength) == 0, $"batch.tokens {Batch.Tokens} must be a multiple of batch.sequence_length {Batch.SequenceLength}");
         Require(Batch.MicroBatchTokens >= 0 && Batch.TokensPerPass % Math.Max(1, Batch.SequenceLength) == 0, $"batch.micro_batch_tokens {Batch.MicroBatchTokens} must be a multiple of batch.sequence_length {Batch.SequenceLength} (0: no accumulation)");
@@ -96,6 +98,7 @@ public sealed record TrainingConfig
         Require(Balance.ExpertAlpha >= 0 && Balance.DeviceAlpha >= 0 && Balance.ZLossAlpha >= 0, "balance.expert_alpha, device_alpha and z_loss_alpha must not be negative");
         Require(Balance.NumDeviceGroups >= 1, $"balance.num_device_groups {Balance.NumDeviceGroups} must be at least 1");
         Require(Model?.Moe is not { } moe || Balance.DeviceAlpha == 0 || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {Model?.Moe?.NumExperts} routed experts of the model");
+        Require(Model is null || Batch.SequenceLength <= Model.MaxPositionEmbeddings, $"batch.sequence_length {Batch.SequenceLength} is longer than the model's max_position_embeddings {Model?.MaxPositionEmbeddings}; shorten it, or set model.max_position_embeddings");
         Require(Validation.EverySteps >= 0 && Validation.Tokens >= 0, "validation.every_steps and validation.tokens must not be negative");
         Require(Checkpoint.EverySteps >= 0, $"checkpoint.every_steps {Checkpoint.EverySteps} must not be negative");
         Require(Checkpoint.Keep >= 1, $"checkpoint.keep {Checkpoint.Keep} must be at least 1");

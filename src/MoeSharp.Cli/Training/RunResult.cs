@@ -1,0 +1,39 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using MoeSharp.Data;
+using MoeSharp.Training;
+
+namespace MoeSharp.Cli.Training;
+
+/// <summary>What a training verb reports at its end.</summary>
+/// <param name="Run">Run folder.</param>
+/// <param name="State">How far the run came.</param>
+/// <param name="Baselines">What a model must beat.</param>
+internal sealed record RunResult(string Run, TrainingState State, NGramBaselines Baselines)
+{
+    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
+
+    /// <summary>Training tokens per second of training.</summary>
+    public double TokensPerSecond => State.Seconds > 0 ? State.Tokens / State.Seconds : 0;
+
+    /// <summary>The document that <c>--json</c> prints; others rely on these keys.</summary>
+    public JsonObject ToJson() => new()
+    {
+        ["run"] = Run,
+        ["steps"] = State.Step,
+        ["tokens"] = State.Tokens,
+        ["seconds"] = State.Seconds,
+        ["tokens_per_second"] = TokensPerSecond,
+        ["validation"] = State.Validation is { } validation
+            ? new JsonObject { ["loss"] = validation.Loss, ["bits_per_byte"] = validation.BitsPerByte, ["tokens"] = validation.NumTokens }
+            : null,
+        ["baselines"] = new JsonObject
+        {
+            ["unigram_bits_per_byte"] = Baselines.UnigramBitsPerByte,
+            ["bigram_bits_per_byte"] = Baselines.BigramBitsPerByte,
+        },
+    };
+
+    /// <summary>Prints a JSON document.</summary>
+    public static void Print(JsonObject json) => Console.Out.WriteLine(json.ToJsonString(s_indented));
+}

@@ -1,0 +1,148 @@
+using MoeSharp.Model;
+
+namespace MoeSharp.Training;
+
+/// <summary>The training loop: steps until the budget is used, with a log line, a validation and a checkpoint now and then.</summary>
+public sealed class Trainer
+{
+    private readonly TrainingConfig _config;
+    private readonly TrainingStep _step;
+    private readonly HeldOutText _heldOut;
+    private readonly TrainingLog _log;
+    private readonly RunCheckpoints _checkpoints;
+    private readonly ITrainingView _view;
+    private double _lastFiniteLoss;
+
+    /// <summary>Puts the loop together.</summary>
+    /// <param name="config">Configuration.</param>
+    /// <param name="step">The optimiser step.</param>
+    /// <param name="heldOut">Validation text.</param>
+    /// <param name="log">Files that the numbers go to.</param>
+    /// <param name="checkpoints">Where the run is saved.</param>
+    /// <param name="view">Who watches.</param>
+    /// <param name="state">How far the run has come; the start for a new run.</param>
+    public Trainer(TrainingConfig config, TrainingStep step, HeldOutText heldOut, TrainingLog log, RunCheckpoints checkpoints, ITrainingView view, TrainingState state)
+    {
+        (_config, _step, _heldOut, _log, _checkpoints, _view) = (config, step, heldOut, log, checkpoints, view);
+        State = state;
+        _lastFiniteLoss = state.LastLoss;
+    }
+
+    /// <summary>How far the run has come.</summary>
+    public TrainingState State { get; private set; }
+
+    /// <summary>Trains until the budget is used or a stop is asked for; saves in either case.</summary>
+    /// <param name="stop">Cancelled by Ctrl-C: the step that is running is finished and saved.</param>
+    /// <returns>Whether the run is complete.</returns>
+    /// <exception cref="TrainingException">The loss or the gradient is not finite, or a file cannot be written.</exception>
+    public bool Run(CancellationToken stop)
+    {
+        if (Progress() >= 1 && State.Validation is { } last && last.Step == State.Step)
+        {
+            return true; // a finished run was resumed: all is measured and saved
+        }
+
+        while (Progress() < 1)
+        {
+            Advance(Progress());
+            if (stop.IsCancellationRequested && Progress() < 1)
+            {
+                Save();
+                return false;
+            }
+        }
+
+        Finish();
+        return true;
+    }
+
+    /// <summary>One turn of the loop.</summary>
+    /// <param name="progress">Share of the run that is done; the learning rate follows it.</param>
+    public void Advance(double progress)
+    {
+        StepMetrics metrics = _step.Run(progress, State.Tokens);
+        if (!metrics.IsFinite)
+        {
+            throw NotFinite(metrics);
+        }
+
+        State = State with { Step = metrics.Step, Tokens = metrics.Tokens, Seconds = State.Seconds + metrics.Seconds, LastLoss = metrics.Loss };
+        _lastFiniteLoss = metrics.Loss;
+        metrics = metrics with { Progress = Progress() };
+        _view.Stepped(metrics, _step.Load);
+        if (metrics.Step == 1 || metrics.Step % _config.LogEverySteps == 0)
+        {
+            _log.Step(metrics);
+        }
+
+        if (IsDue(_config.Validation.EverySteps))
+        {
+            Validate(_config.Validation.Tokens);
+        }
+
+        if (IsDue(_config.Checkpoint.EverySteps))
+        {
+            Save();
+        }
+    }
+
+    /// <summary>Measures all held-out text and saves.</summary>
+    public void Finish()
+    {
+        Validate(0);
+        Save();
+    }
+
+    /// <summary>Share of the budget that is used, 0 to 1.</summary>
+    public double Progress() => LearningRateSchedule.Progress(_config.TotalSteps, 60 * _config.Budget.Minutes, State.Step, State.Seconds);
+
+    private bool IsDue(int everySteps) => everySteps > 0 && State.Step % everySteps == 0 && Progress() < 1;
+
+    private void Validate(int maxTokens)
+    {
+        ValidationResult result = _heldOut.Measure(maxTokens, State.Step, State.Tokens);
+        State = State with { Validation = result };
+        _log.Validation(result, _step.Load);
+        _view.Validated(result);
+    }
+
+    private void Save() => _view.Saved(_checkpoints.Save(_step.Optimizer, State));
+
+    private TrainingException NotFinite(in StepMetrics metrics)
+    {
+        string what = double.IsFinite(metrics.Loss) ? "the gradient" : "the loss";
+        NamedNorm largest = _step.LargestGradient();
+        string last = double.IsNaN(_lastFiniteLoss) ? "there was none" : $"it was {_lastFiniteLoss:0.####} in step {State.Step}";
+        return new TrainingException(
+            $"{what} is not finite in step {metrics.Step} (last finite loss: {last}); the largest gradient is that of {largest.Name} (norm {largest.Norm:0.###e+0}). " +
+            $"The weights before this step were kept. {_checkpoints.ResumeHint} A lower schedule.learning_rate or a longer schedule.warmup_steps usually helps.");
+    }
+}
+
+/// <summary>How far a run has come.</summary>
+/// <param name="Step">Optimiser steps made.</param>
+/// <param name="Tokens">Training tokens seen.</param>
+/// <param name="Seconds">Seconds spent in steps.</param>
+/// <param name="LastLoss">Loss of the last step; not a number before the first.</param>
+/// <param name="Validation">Last measurement on held-out text, or null.</param>
+public readonly record struct TrainingState(long Step, long Tokens, double Seconds, double LastLoss, ValidationResult? Validation)
+{
+    /// <summary>A run that has not begun.</summary>
+    public static TrainingState Start { get; } = new(0, 0, 0, double.NaN, null);
+}
+
+/// <summary>Who watches a run: a live picture, plain lines, or a test.</summary>
+public interface ITrainingView
+{
+    /// <summary>A step is done.</summary>
+    /// <param name="metrics">Its numbers.</param>
+    /// <param name="load">Its loads; valid until the next step.</param>
+    void Stepped(in StepMetrics metrics, LoadTable load);
+
+    /// <summary>Held-out text was measured.</summary>
+    void Validated(in ValidationResult result);
+
+    /// <summary>A checkpoint was written.</summary>
+    /// <param name="path">Its folder.</param>
+    void Saved(string path);
+}

@@ -1,0 +1,135 @@
+using MoeSharp.Data;
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Model;
+
+namespace MoeSharp.Training;
+
+/// <summary>One optimiser step: passes over the micro-batches, gradient norm, clipping, AdamW. It knows no files and no schedule.</summary>
+/// <remarks>A steady step allocates nothing on the garbage-collected heap.</remarks>
+public sealed class TrainingStep : IDisposable
+{
+    private readonly TrainingConfig _config;
+    private readonly LanguageModel _model;
+    private readonly BatchLoader _loader;
+    private readonly TokenBatch[] _batches;
+    private readonly ForwardContext _context;
+    private readonly TimeProvider _clock;
+    private readonly double _flopsPerToken;
+
+    /// <summary>Allocates gradients and moments for the model.</summary>
+    /// <param name="config">Configuration.</param>
+    /// <param name="model">Model that is trained; not owned.</param>
+    /// <param name="loader">Training sequences, as many per call as a micro-batch holds.</param>
+    /// <param name="workers">Workers; not owned.</param>
+    /// <param name="clock">Clock for the rates.</param>
+    public TrainingStep(TrainingConfig config, LanguageModel model, BatchLoader loader, WorkerPool workers, TimeProvider clock)
+    {
+        (_config, _model, _loader, _clock) = (config, model, loader, clock);
+        Optimizer = new AdamWOptimizer(model.Parameters, config.Optimizer);
+        _context = new ForwardContext(workers);
+        _batches = new TokenBatch[config.Batch.NumMicroBatches];
+        for (int index = 0; index < _batches.Length; index++)
+        {
+            _batches[index] = new TokenBatch();
+        }
+
+        _flopsPerToken = ModelSize.Of(model.Config).Flops(config.Batch.SequenceLength).ActualCausalPerToken;
+    }
+
+    /// <summary>Moments and updates made.</summary>
+    public AdamWOptimizer Optimizer { get; }
+
+    /// <summary>Loads of the experts in the last step.</summary>
+    public LoadTable Load { get; } = new();
+
+    /// <summary>Memory, workers and time per part; free for other passes between steps.</summary>
+    public ForwardContext Context => _context;
+
+    /// <summary>Computes the gradient of the next batch and, when it is finite, updates the weights with it.</summary>
+    /// <param name="progress">Share of the run that is done before this step.</param>
+    /// <param name="tokensDone">Training tokens seen before this step.</param>
+    /// <returns>The step's numbers; the weights are unchanged when they are not finite.</returns>
+    public StepMetrics Run(double progress, long tokensDone)
+    {
+        long begin = _clock.GetTimestamp();
+        long step = Optimizer.StepsDone + 1;
+        float learningRate = LearningRateSchedule.At(_config.Schedule, step, progress);
+        int numTokens = 0;
+        int numTargets = 0;
+        foreach (TokenBatch batch in _batches)
+        {
+            _loader.Next(batch);
+            numTokens += batch.Count;
+            numTargets += batch.CountTargets();
+        }
+
+        Sums sums = Accumulate(1f / Math.Max(1, numTargets), 1f / _batches.Length);
+        _context.Timer.Switch(StepPart.Optimizer);
+        double norm = Optimizer.GradientNorm(_context.Workers);
+        if (double.IsFinite(sums.Loss) && double.IsFinite(norm))
+        {
+            Optimizer.Step(learningRate, norm, _context.Workers);
+        }
+
+        _context.Timer.Switch(StepPart.Other);
+        double seconds = Math.Max(1e-9, _clock.GetElapsedTime(begin).TotalSeconds);
+        double layers = Math.Max(1, Load.NumLayers * _batches.Length);
+        return new StepMetrics
+        {
+            Step = step,
+            Tokens = tokensDone + numTokens,
+            Loss = sums.Loss / Math.Max(1, numTargets),
+            ExpertLoss = sums.ExpertLoss / layers,
+            DeviceLoss = _config.Balance.DeviceAlpha > 0 ? sums.DeviceLoss / layers : 0,
+            ZLoss = _config.Balance.ZLossAlpha > 0 ? sums.ZLoss / layers : 0,
+            GradientNorm = norm,
+            LearningRate = learningRate,
+            LoadMaxOverMean = Load.MaxOverMean(),
+            NumDeadExperts = Load.NumDead(),
+            Seconds = seconds,
+            TokensPerSecond = numTokens / seconds,
+            Gflops = _flopsPerToken * numTokens / seconds / 1e9,
+        };
+    }
+
+    /// <summary>The parameter with the largest gradient of the last step.</summary>
+    public NamedNorm LargestGradient() => Optimizer.LargestGradient(_context.Workers);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Optimizer.Dispose();
+        _context.Dispose();
+    }
+
+    private Sums Accumulate(float tokenScale, float auxiliaryScale)
+    {
+        Optimizer.ClearGradients();
+        Load.Clear();
+        Sums sums = default;
+        foreach (TokenBatch batch in _batches)
+        {
+            sums.Loss += _model.ForwardBackward(batch, _config.Balance, tokenScale, auxiliaryScale, _context);
+            IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;
+            for (int index = 0; index < layers.Count; index++)
+            {
+                sums.ExpertLoss += layers[index].ExpertLoss;
+                sums.DeviceLoss += layers[index].DeviceLoss;
+                sums.ZLoss += layers[index].ZLoss;
+            }
+
+            Load.Add(_context.Routing);
+        }
+
+        return sums;
+    }
+
+    private struct Sums
+    {
+        public double Loss;
+        public double ExpertLoss;
+        public double DeviceLoss;
+        public double ZLoss;
+    }
+}

@@ -1,0 +1,114 @@
+using MoeSharp.Data;
+using MoeSharp.Kernels;
+using MoeSharp.Model;
+using MoeSharp.Training;
+
+namespace MoeSharp.Tests.Training;
+
+public sealed class TrainingStepTests
+{
+    [Fact]
+    public void The_loss_falls_on_text_that_can_be_learnt()
+    {
+        using TestModel model = new(workers: 1, "schedule.learning_rate=0.01", "schedule.warmup_steps=5");
+        double first = model.Step.Run(0, 0).Loss;
+        double last = 0;
+        for (int i = 0; i < 60; i++)
+        {
+            last = model.Step.Run(0, 0).Loss;
+        }
+
+        Assert.True(last < first - 1, $"loss {first:0.000} fell to {last:0.000} only");
+    }
+
+    [Fact]
+    public void One_and_two_workers_compute_the_same_bits()
+    {
+        using TestModel one = new(workers: 1);
+        using TestModel two = new(workers: 2);
+        for (int i = 0; i < 3; i++)
+        {
+            StepMetrics a = one.Step.Run(0, 0);
+            StepMetrics b = two.Step.Run(0, 0);
+            Assert.Equal((a.Loss, a.GradientNorm, a.ExpertLoss), (b.Loss, b.GradientNorm, b.ExpertLoss));
+        }
+
+        Assert.Equal(one.Weights(), two.Weights());
+    }
+
+    [Fact]
+    public void Accumulated_passes_give_the_gradient_of_the_whole_batch()
+    {
+        using TestModel whole = new(workers: 1, "batch.micro_batch_tokens=0");
+        using TestModel parts = new(workers: 1, "batch.micro_batch_tokens=32");
+
+        StepMetrics a = whole.Step.Run(0, 0);
+        StepMetrics b = parts.Step.Run(0, 0);
+
+        Assert.Equal(a.Loss, b.Loss, 1e-5); // float32 sums in another order
+        Assert.Equal(a.GradientNorm, b.GradientNorm, 1e-4 * a.GradientNorm);
+        Assert.Equal(a.ExpertLoss, b.ExpertLoss, 1e-5); // per sequence, so micro-batches do not change it
+        Assert.Equal(a.Tokens, b.Tokens);
+    }
+
+    [Fact]
+    public void Numbers_that_are_not_finite_leave_the_weights_alone()
+    {
+        using TestModel model = new(workers: 1);
+        model.Step.Run(0, 0);
+        Parameter(model, "final_norm").Value[3] = float.NaN;
+        float[] before = model.Weights();
+
+        StepMetrics metrics = model.Step.Run(0, 0);
+
+        Assert.False(metrics.IsFinite);
+        Assert.Equal(before, model.Weights());
+        Assert.False(double.IsFinite(model.Step.LargestGradient().Norm));
+    }
+
+    [Fact]
+    public void Metrics_tell_the_rate_and_the_load()
+    {
+        using TestModel model = new(workers: 1);
+
+        StepMetrics metrics = model.Step.Run(0.5, 1000);
+
+        Assert.Equal((1L, 1000L + 128), (metrics.Step, metrics.Tokens));
+        Assert.InRange(metrics.Loss, 1, 8);
+        Assert.InRange(metrics.ExpertLoss, 0.9, 4);
+        Assert.True(metrics.TokensPerSecond > 0 && metrics.Gflops > 0);
+        Assert.Equal(128 * 3, Enumerable.Range(0, model.Step.Load.NumLayers).Select(layer => model.Step.Load.TokensPerExpert(layer).ToArray().Sum()).Distinct().Single());
+    }
+
+    private static MoeSharp.Tensors.Parameter Parameter(TestModel model, string name) => model.Model.Parameters.Single(parameter => parameter.Name == name);
+
+    /// <summary>A model of a few thousand weights with the step that trains it.</summary>
+    private sealed class TestModel : IDisposable
+    {
+        private readonly WorkerPool _workers;
+        private readonly TinyText _text = new();
+
+        public TestModel(int workers, params string[] settings)
+        {
+            _workers = new WorkerPool(workers);
+            TrainingConfig config = TrainingConfigJson.Load("nano", null, [.. TinyText.Settings, .. settings]);
+            Model = new LanguageModel(config.Model! with { VocabSize = _text.VocabSize });
+            WeightInit.Initialize(Model, 1, WeightInitScheme.FanIn, _workers);
+            Step = new TrainingStep(config, Model, _text.Loader(config), _workers, TimeProvider.System);
+        }
+
+        public LanguageModel Model { get; }
+
+        public TrainingStep Step { get; }
+
+        public float[] Weights() => [.. Model.Parameters.SelectMany(parameter => parameter.Value.ToArray())];
+
+        public void Dispose()
+        {
+            Step.Dispose();
+            Model.Dispose();
+            _text.Dispose();
+            _workers.Dispose();
+        }
+    }
+}
