@@ -36,6 +36,9 @@ internal sealed class PlainTrainingView(TextWriter output, string name, double p
     public void Validated(in ValidationResult result) =>
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}  step {result.Step}  validation loss {result.Loss:0.000}, {result.BitsPerByte:0.000} bits per byte"));
 
+    /// <summary>Prints a line of the model that is trained beside this one.</summary>
+    public void Companion(string line) => output.WriteLine(line);
+
     /// <inheritdoc/>
     public void Saved(string path) => output.WriteLine($"{name}  saved {path}");
 }

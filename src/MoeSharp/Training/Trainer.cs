@@ -11,6 +11,7 @@ public sealed class Trainer
     private readonly TrainingLog _log;
     private readonly RunCheckpoints _checkpoints;
     private readonly ITrainingView _view;
+    private readonly Func<TrainingState, double> _progress;
     private double _lastFiniteLoss;
 
     /// <summary>Puts the loop together.</summary>
@@ -21,9 +22,10 @@ public sealed class Trainer
     /// <param name="checkpoints">Where the run is saved.</param>
     /// <param name="view">Who watches.</param>
     /// <param name="state">How far the run has come; the start for a new run.</param>
-    public Trainer(TrainingConfig config, TrainingStep step, HeldOutText heldOut, TrainingLog log, RunCheckpoints checkpoints, ITrainingView view, TrainingState state)
+    /// <param name="progress">Share of the run that is done, 0 to 1; see <see cref="BudgetProgress"/>.</param>
+    public Trainer(TrainingConfig config, TrainingStep step, HeldOutText heldOut, TrainingLog log, RunCheckpoints checkpoints, ITrainingView view, TrainingState state, Func<TrainingState, double> progress)
     {
-        (_config, _step, _heldOut, _log, _checkpoints, _view) = (config, step, heldOut, log, checkpoints, view);
+        (_config, _step, _heldOut, _log, _checkpoints, _view, _progress) = (config, step, heldOut, log, checkpoints, view, progress);
         State = state;
         _lastFiniteLoss = state.LastLoss;
     }
@@ -44,7 +46,7 @@ public sealed class Trainer
 
         while (Progress() < 1)
         {
-            Advance(Progress());
+            Advance();
             if (stop.IsCancellationRequested && Progress() < 1)
             {
                 Save();
@@ -57,10 +59,9 @@ public sealed class Trainer
     }
 
     /// <summary>One turn of the loop.</summary>
-    /// <param name="progress">Share of the run that is done; the learning rate follows it.</param>
-    public void Advance(double progress)
+    public void Advance()
     {
-        StepMetrics metrics = _step.Run(progress, State.Tokens);
+        StepMetrics metrics = _step.Run(Progress(), State.Tokens);
         if (!metrics.IsFinite)
         {
             throw NotFinite(metrics);
@@ -93,20 +94,27 @@ public sealed class Trainer
         Save();
     }
 
-    /// <summary>Share of the budget that is used, 0 to 1.</summary>
-    public double Progress() => LearningRateSchedule.Progress(_config.TotalSteps, 60 * _config.Budget.Minutes, State.Step, State.Seconds);
-
-    private bool IsDue(int everySteps) => everySteps > 0 && State.Step % everySteps == 0 && Progress() < 1;
-
-    private void Validate(int maxTokens)
+    /// <summary>Measures held-out text now.</summary>
+    /// <param name="maxTokens">Most tokens to read; 0 for all.</param>
+    public ValidationResult Validate(int maxTokens)
     {
         ValidationResult result = _heldOut.Measure(maxTokens, State.Step, State.Tokens);
         State = State with { Validation = result };
         _log.Validation(result, _step.Load);
         _view.Validated(result);
+        return result;
     }
 
-    private void Save() => _view.Saved(_checkpoints.Save(_step.Optimizer, State));
+    /// <summary>Saves now.</summary>
+    public void Save() => _view.Saved(_checkpoints.Save(_step.Optimizer, State));
+
+    /// <summary>Progress by a configuration's own budget.</summary>
+    public static Func<TrainingState, double> BudgetProgress(TrainingConfig config) =>
+        state => LearningRateSchedule.Progress(config.TotalSteps, 60 * config.Budget.Minutes, state.Step, state.Seconds);
+
+    private double Progress() => _progress(State);
+
+    private bool IsDue(int everySteps) => everySteps > 0 && State.Step % everySteps == 0 && Progress() < 1;
 
     private TrainingException NotFinite(in StepMetrics metrics)
     {

@@ -17,6 +17,9 @@ public sealed record SessionOptions
     /// <summary>Measured FMA peak of the workers in GFLOP/s; 0 when it was not measured.</summary>
     public double PeakGflops { get; init; }
 
+    /// <summary>Share of the run that is done, when something else than the configuration's budget decides; null for the budget.</summary>
+    public Func<TrainingState, double>? Progress { get; init; }
+
     /// <summary>Clock for rates, budgets and logs.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
@@ -49,7 +52,7 @@ public sealed class TrainingSession : IDisposable
 
         _log = new TrainingLog(run.Path, state.Step, options.PeakGflops, options.Clock);
         HeldOutText heldOut = new(text.Dataset.Validation, Model, config.Batch, _step.Context);
-        Trainer = new Trainer(config, _step, heldOut, _log, _checkpoints, options.View, state);
+        Trainer = new Trainer(config, _step, heldOut, _log, _checkpoints, options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
     }
 
     /// <summary>The loop.</summary>

@@ -1,0 +1,139 @@
+using MoeSharp.Data;
+using MoeSharp.Execution;
+using MoeSharp.Model;
+
+namespace MoeSharp.Analysis;
+
+/// <summary>A token with how much more often an expert gets it than the text has it.</summary>
+/// <param name="Token">Id.</param>
+/// <param name="Lift">p(token | expert) / p(token); 1 where the expert does not care.</param>
+/// <param name="Count">Slots of this token that the expert took.</param>
+public readonly record struct LiftedToken(int Token, double Lift, long Count);
+
+/// <summary>Which tokens the experts of one layer take, counted over text.</summary>
+public sealed class TokenLift
+{
+    private readonly long[] _slots; // [experts, vocab]
+    private readonly long[] _expertSlots; // [experts]
+    private readonly long[] _tokenSlots; // [vocab]
+    private readonly int _vocab;
+
+    private TokenLift(int layer, int experts, int vocab)
+    {
+        Layer = layer;
+        _vocab = vocab;
+        _slots = new long[(long)experts * vocab];
+        _expertSlots = new long[experts];
+        _tokenSlots = new long[vocab];
+    }
+
+    /// <summary>Decoder layer.</summary>
+    public int Layer { get; }
+
+    /// <summary>Routed experts.</summary>
+    public int NumExperts => _expertSlots.Length;
+
+    /// <summary>Slots counted.</summary>
+    public long NumSlots { get; private set; }
+
+    /// <summary>Counts the choices of every MoE layer over text.</summary>
+    /// <param name="model">Model with experts.</param>
+    /// <param name="batches">Text, from its beginning.</param>
+    /// <param name="context">Context for the passes.</param>
+    /// <returns>One table per MoE layer.</returns>
+    public static IReadOnlyList<TokenLift> Measure(LanguageModel model, SequentialBatches batches, ForwardContext context)
+    {
+        List<TokenLift> layers = [];
+        TokenBatch batch = new();
+        float[] losses = [];
+        context.Routing.CaptureTokens = true;
+        try
+        {
+            while (batches.Next(batch))
+            {
+                Array.Resize(ref losses, batch.Count);
+                model.Loss(batch, losses, context);
+                for (int index = 0; index < context.Routing.Layers.Count; index++)
+                {
+                    LayerRouting routing = context.Routing.Layers[index];
+                    if (index == layers.Count)
+                    {
+                        layers.Add(new TokenLift(routing.Layer, routing.TokensPerExpert.Length, model.Config.VocabSize));
+                    }
+
+                    layers[index].Add(batch, routing.ExpertIds);
+                }
+            }
+        }
+        finally
+        {
+            context.Routing.CaptureTokens = false;
+        }
+
+        return layers;
+    }
+
+    /// <summary>Mutual information of token and expert, bits per slot: 0 when experts take tokens without looking at which they are.</summary>
+    public double MutualInformation()
+    {
+        double bits = 0;
+        for (int expert = 0; expert < NumExperts; expert++)
+        {
+            for (int token = 0; token < _vocab; token++)
+            {
+                long joint = _slots[((long)expert * _vocab) + token];
+                if (joint > 0)
+                {
+                    bits += (double)joint / NumSlots * Math.Log2((double)joint * NumSlots / ((double)_expertSlots[expert] * _tokenSlots[token]));
+                }
+            }
+        }
+
+        return bits;
+    }
+
+    /// <summary>Share of all slots that an expert took.</summary>
+    public double Share(int expert) => NumSlots == 0 ? 0 : (double)_expertSlots[expert] / NumSlots;
+
+    /// <summary>The tokens with the highest lift.</summary>
+    /// <param name="expert">Expert.</param>
+    /// <param name="count">Most tokens to return.</param>
+    /// <param name="minCount">Tokens that the expert took less often are left out: their lift is chance.</param>
+    public IReadOnlyList<LiftedToken> Top(int expert, int count, long minCount)
+    {
+        List<LiftedToken> tokens = [];
+        for (int token = 0; token < _vocab; token++)
+        {
+            long joint = _slots[((long)expert * _vocab) + token];
+            if (joint >= Math.Max(1, minCount))
+            {
+                double lift = (double)joint * NumSlots / ((double)_expertSlots[expert] * _tokenSlots[token]);
+                tokens.Add(new LiftedToken(token, lift, joint));
+            }
+        }
+
+        return [.. tokens.OrderByDescending(token => token.Lift).ThenByDescending(token => token.Count).Take(count)];
+    }
+
+    private void Add(TokenBatch batch, int[] expertIds)
+    {
+        int topK = expertIds.Length / batch.Count;
+        for (int row = 0; row < batch.Count; row++)
+        {
+            if (batch.Targets[row] < 0)
+            {
+                continue; // filling rows are no text
+            }
+
+            int token = batch.TokenIds[row];
+            for (int slot = 0; slot < topK; slot++)
+            {
+                int expert = expertIds[(row * topK) + slot];
+                _slots[((long)expert * _vocab) + token]++;
+                _expertSlots[expert]++;
+                _tokenSlots[token]++;
+                NumSlots++;
+            }
+        }
+    }
+}
