@@ -71,6 +71,7 @@ internal static class CommandLine
         yield return EvalCommand.Create();
         yield return LogitsCommand.Create();
         yield return VerifyCommand.Create();
+        yield return QuickstartCommand.Create();
         yield return TrainCommand.Create();
         yield return DoctorCommand.Create();
         yield return TokenizerCommand.Create();
