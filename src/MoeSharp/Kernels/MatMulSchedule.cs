@@ -83,7 +83,7 @@ internal unsafe ref struct MatMulSchedule
             }
             else if (_count > 1)
             {
-                _workers.Run(ref job);
+                _workers.RunInTurns(ref job);
             }
         }
 

@@ -23,7 +23,9 @@ public interface IRowJob
 /// <remarks>
 /// Work is split over rows, never inside a reduction, so a result does not depend on the number of workers.
 /// The calling thread is worker 0. Jobs must not throw and must not start other jobs on the same pool.
-/// A pool belongs to one calling thread at a time. Idle workers spin briefly, then yield, then sleep.
+/// A pool belongs to one calling thread at a time. Idle workers spin briefly, then yield, then sleep. Work that is taken in turns
+/// (<see cref="ForRows"/>, <see cref="RunInTurns"/>) does not wait for a worker that the system has not let run yet: on a machine
+/// with more threads than processors the others finish without it.
 /// </remarks>
 public sealed unsafe class WorkerPool : IDisposable
 {
@@ -34,6 +36,7 @@ public sealed unsafe class WorkerPool : IDisposable
     private readonly Thread[] _threads;
     private readonly object _sleep = new(); // a monitor, not a semaphore: a semaphore's count can be taken by a worker that just ran, and the sleeper it was meant for never wakes
     private readonly int* _state; // [0] epoch, [Line] done, [2 Line] next chunk, [3 Line] barrier arrivals, [4 Line] barrier phase, [5 Line] sleepers
+    private readonly int* _claimed; // [worker Line] last epoch that the worker entered, or that the caller closed to it
     private readonly NativeBuffer[] _scratch;
     private delegate*<void*, int, int, void> _entry;
     private void* _job;
@@ -45,8 +48,10 @@ public sealed unsafe class WorkerPool : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(workers, 1);
         Workers = workers;
-        _state = (int*)NativeMemory.AlignedAlloc(6 * Line * sizeof(int), 64);
-        new Span<int>(_state, 6 * Line).Clear();
+        int stateLength = (6 + workers) * Line;
+        _state = (int*)NativeMemory.AlignedAlloc((nuint)stateLength * sizeof(int), 64);
+        new Span<int>(_state, stateLength).Clear();
+        _claimed = _state + (6 * Line);
         _scratch = new NativeBuffer[workers];
         for (int worker = 0; worker < workers; worker++)
         {
@@ -77,7 +82,24 @@ public sealed unsafe class WorkerPool : IDisposable
 
         fixed (byte* pointer = &Unsafe.As<TJob, byte>(ref job))
         {
-            Start(pointer, &Enter<TJob>);
+            Start(pointer, &Enter<TJob>, needsAll: true);
+        }
+    }
+
+    /// <summary>Lets workers enter a job whose parts they take in turn; returns when all that entered have left it.</summary>
+    /// <remarks>The caller enters, the others only if they come before it is done: each must go on until no part is left, and none may wait for another.</remarks>
+    public void RunInTurns<TJob>(ref TJob job)
+        where TJob : struct, IWorkerJob
+    {
+        if (Workers == 1)
+        {
+            job.Run(0, 1);
+            return;
+        }
+
+        fixed (byte* pointer = &Unsafe.As<TJob, byte>(ref job))
+        {
+            Start(pointer, &Enter<TJob>, needsAll: false);
         }
     }
 
@@ -100,11 +122,11 @@ public sealed unsafe class WorkerPool : IDisposable
         {
             RowRange<TJob> range = new() { Job = pointer, Rows = rows, Grain = Math.Max(grain, 1), Next = _state + (2 * Line) };
             Volatile.Write(ref _state[2 * Line], 0);
-            Run(ref range);
+            RunInTurns(ref range);
         }
     }
 
-    /// <summary>Waits inside a job until every worker has arrived.</summary>
+    /// <summary>Waits inside a job of <see cref="Run"/> until every worker has arrived.</summary>
     public void Barrier()
     {
         if (Workers == 1)
@@ -165,24 +187,42 @@ public sealed unsafe class WorkerPool : IDisposable
         NativeMemory.AlignedFree(_state);
     }
 
-    private void Start(void* job, delegate*<void*, int, int, void> entry)
+    private void Start(void* job, delegate*<void*, int, int, void> entry, bool needsAll)
     {
         _job = job;
         _entry = entry;
         Volatile.Write(ref _state[Line], 0);
-        Interlocked.Increment(ref _state[0]);
+        int epoch = Interlocked.Increment(ref _state[0]);
         if (Volatile.Read(ref _state[5 * Line]) > 0)
         {
             WakeSleepers();
         }
 
         entry(job, 0, Workers);
+        int entered = needsAll ? Workers - 1 : CloseTo(epoch);
         int spins = 0;
-        while (Volatile.Read(ref _state[Line]) != Workers - 1)
+        while (Volatile.Read(ref _state[Line]) != entered)
         {
             Pause(ref spins);
         }
     }
+
+    /// <summary>Closes the epoch to workers that have not entered it; returns how many have.</summary>
+    private int CloseTo(int epoch)
+    {
+        int entered = 0;
+        for (int worker = 1; worker < Workers; worker++)
+        {
+            entered += TryClaim(worker, epoch) ? 0 : 1;
+        }
+
+        return entered;
+    }
+
+    // In every epoch each worker's word moves from the epoch before to this one, once: by the worker, who then enters, or by the
+    // caller, who thereby closes the epoch to it. A worker that looks at an old epoch finds the word moved and stays out.
+    private bool TryClaim(int worker, int epoch) =>
+        Volatile.Read(ref _claimed[worker * Line]) != epoch && Interlocked.CompareExchange(ref _claimed[worker * Line], epoch, epoch - 1) == epoch - 1;
 
     private void Serve(int worker)
     {
@@ -215,8 +255,11 @@ public sealed unsafe class WorkerPool : IDisposable
                 return;
             }
 
-            _entry(_job, worker, Workers);
-            Interlocked.Increment(ref _state[Line]);
+            if (TryClaim(worker, seen))
+            {
+                _entry(_job, worker, Workers);
+                Interlocked.Increment(ref _state[Line]);
+            }
         }
     }
 

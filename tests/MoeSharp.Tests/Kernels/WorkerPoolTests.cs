@@ -71,6 +71,43 @@ public sealed class WorkerPoolTests
         Assert.Equal([300f, 300f, 300f, 300f, 300f, 300f], visits.Slice(0, 6).ToArray());
     }
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(9)] // more than the processors: some come too late for most of the jobs
+    public void Late_workers_neither_repeat_nor_miss_work(int workers)
+    {
+        using WorkerPool pool = new(workers);
+        using NativeBuffer visits = new(64 + 1);
+        visits.Slice(0, 65).Clear();
+        unsafe
+        {
+            CountJob rows = new() { Visits = visits.Pointer };
+            EnterJob all = new() { Entries = (int*)(visits.Pointer + 64) };
+            for (int repeat = 0; repeat < 3000; repeat++)
+            {
+                pool.ForRows(64, 1, ref rows);
+                if (repeat % 100 == 0)
+                {
+                    pool.Run(ref all); // here nobody may be left out, and those left out before must not come now
+                }
+            }
+
+            Assert.Equal(30 * workers, *all.Entries);
+        }
+
+        foreach (float count in visits.Slice(0, 64))
+        {
+            Assert.Equal(3000f, count);
+        }
+    }
+
+    private unsafe struct EnterJob : IWorkerJob
+    {
+        public int* Entries;
+
+        public readonly void Run(int worker, int workers) => Interlocked.Increment(ref *Entries);
+    }
+
     private unsafe struct CountJob : IRowJob
     {
         public float* Visits;
