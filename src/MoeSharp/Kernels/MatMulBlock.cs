@@ -109,7 +109,13 @@ internal unsafe struct MatMulProduct
         b.Values += task.OffsetB;
         MatMulPacking.PackTiles(tiles, A, firstRow, numRows, depthBegin, depth);
         bool inPlace = b.IsDepthMajor && b.Gather == null && task.RowEnd - task.RowBegin <= RowsToReadInPlace;
-        for (int column = task.ColumnBegin; column < task.ColumnEnd;)
+        int column = task.ColumnBegin;
+        if (MatMulRow.IsSupported && !B.IsDepthMajor && !A.IsDepthMajor && numRows <= MatMulRow.MaxRows)
+        {
+            column = ComputeRows(task, firstRow, numRows, depthBegin, depth, add);
+        }
+
+        while (column < task.ColumnEnd)
         {
             int left = task.ColumnEnd - column;
             bool isWide = left > MatMulTile.NarrowColumns;
@@ -133,6 +139,23 @@ internal unsafe struct MatMulProduct
 
             column += columns;
         }
+    }
+
+    // Few rows against a B stored [columns, depth]; returns the first column left for the other way.
+    private readonly int ComputeRows(in MatMulTask task, int firstRow, int numRows, int depthBegin, int depth, bool add)
+    {
+        float* c = C + task.OffsetC + (firstRow * StrideC);
+        float* b = B.Values + task.OffsetB + depthBegin;
+        int column = task.ColumnBegin;
+        for (; column + MatMulRow.Columns <= task.ColumnEnd; column += MatMulRow.Columns)
+        {
+            for (int row = 0; row < numRows; row++)
+            {
+                MatMulRow.Compute(depth, A.Row(firstRow + row) + depthBegin, b + (column * B.Stride), B.Stride, c + (row * StrideC) + column, add);
+            }
+        }
+
+        return column;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -11,6 +11,7 @@ public sealed class MatMulTests
     {
         { 1, 1, 1 },
         { 1, 33, 17 },
+        { 1, 50, 530 },      // one row reads B in place, two blocks of depth
         { 2, 16, 16 },
         { 5, 8, 3 },
         { 13, 31, 15 },
