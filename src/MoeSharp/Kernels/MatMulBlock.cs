@@ -130,7 +130,7 @@ internal unsafe struct MatMulProduct
             {
                 if (packs)
                 {
-                    MatMulPacking.PackPanel(panel, width, b, column, columns, depthBegin, depth);
+                    MatMulPacking.PackPanel(panel, width, b, column, columns, task.ColumnEnd, depthBegin, depth);
                 }
 
                 ComputePanel(tiles, numRows, depth, panel, width, isWide, columns, c, add, edge);
