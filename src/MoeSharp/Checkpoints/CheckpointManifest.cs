@@ -12,6 +12,7 @@ internal static class CheckpointManifest
 
     private const int FormatVersion = 1;
     private const long LongestManifest = 16_000_000; // bytes
+    private const int BufferBytes = 1 << 20;
 
     /// <summary>Content of the file.</summary>
     public static string Write(long step, IReadOnlyList<FileSeal> seals)
@@ -41,8 +42,12 @@ internal static class CheckpointManifest
     }
 
     /// <summary>Compares a folder with its manifest.</summary>
+    /// <param name="folder">Checkpoint.</param>
+    /// <param name="step">Its step.</param>
+    /// <param name="requiredFiles">Files that a manifest must list.</param>
+    /// <param name="isChecked">Says by name whether a file matters to the caller.</param>
     /// <returns>Null when everything is as written, else what is damaged.</returns>
-    public static string? FindDamage(string folder, long step, IReadOnlyList<string> requiredFiles)
+    public static string? FindDamage(string folder, long step, IReadOnlyList<string> requiredFiles, Func<string, bool> isChecked)
     {
         string path = Path.Combine(folder, FileName);
         try
@@ -63,7 +68,7 @@ internal static class CheckpointManifest
             }
 
             string? absent = requiredFiles.FirstOrDefault(name => seals.All(seal => seal.Name != name));
-            return absent is not null ? $"{FileName} does not list {absent}" : seals.Select(seal => FindDamage(folder, seal)).FirstOrDefault(damage => damage is not null);
+            return absent is not null ? $"{FileName} does not list {absent}" : seals.Where(seal => isChecked(seal.Name)).Select(seal => FindDamage(folder, seal)).FirstOrDefault(damage => damage is not null);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -84,7 +89,7 @@ internal static class CheckpointManifest
             return $"{seal.Name} has {file.Length} bytes, {seal.Length} were written";
         }
 
-        using FileStream stream = file.OpenRead();
+        using FileStream stream = new(file.FullName, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, BufferBytes, FileOptions.SequentialScan);
         return Convert.ToHexStringLower(SHA256.HashData(stream)) == seal.Sha256 ? null : $"{seal.Name} has changed: its SHA-256 differs from the one written";
     }
 

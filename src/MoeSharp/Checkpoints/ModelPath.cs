@@ -24,7 +24,7 @@ public static class ModelPath
             throw new ConfigurationException($"{path} {problem}; give a Hugging Face model folder, a run folder or a checkpoint");
         }
 
-        CheckpointSearch search = CheckpointStore.LatestValid(path);
+        CheckpointSearch search = CheckpointStore.LatestValidModel(path);
         if (search.Latest is { } latest)
         {
             return new FoundModel(latest.Folder, search.Damaged);

@@ -72,6 +72,18 @@ public sealed class CheckpointStoreTests
         ModelFolder.LoadWeights(saved.Folder, ModelFolder.LoadConfig(saved.Folder), TestModel.Parameters(TestModel.Small, 1));
     }
 
+    [Fact]
+    public void Damaged_moments_do_not_keep_a_model_from_being_used()
+    {
+        using TemporaryFolder run = new();
+        using CheckpointStore store = CheckpointStore.Open(run.Path, keepLast: 1);
+        Checkpoint saved = store.Save(TestModel.Content(TestModel.Small, 5));
+        File.AppendAllText(Path.Combine(saved.Folder, "trainer", "moments.safetensors"), " ");
+
+        Assert.Null(CheckpointStore.LatestValid(run.Path).Latest);
+        Assert.Equal(saved.Folder, ModelPath.Find(run.Path).Folder);
+    }
+
     public static TheoryData<string> Files => ["config.json", "generation_config.json", "model.safetensors", "trainer/moments.safetensors", "trainer/state.json", "manifest.json"];
 
     [Theory]
