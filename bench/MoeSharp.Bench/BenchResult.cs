@@ -2,10 +2,10 @@ namespace MoeSharp.Bench;
 
 /// <summary>One figure beside what it is measured against.</summary>
 /// <param name="Name">What was measured, with shape and number of threads.</param>
-/// <param name="Value">The figure, larger is better.</param>
+/// <param name="Value">The figure; its unit tells whether more or less is better.</param>
 /// <param name="Unit">Its unit.</param>
 /// <param name="Limit">What the machine, or the rival named by the suite, reached in the same run, in the same unit.</param>
-/// <param name="Share">Value / Limit.</param>
+/// <param name="Share">How near the limit it is: Value / Limit, or Limit / Value where less is better.</param>
 public sealed record BenchResult(string Name, double Value, string Unit, double Limit, double Share);
 
 /// <summary>The machine's measured limits.</summary>

@@ -7,6 +7,9 @@ public static class BenchSuites
     {
         ["kernels"] = KernelBenchmarks.Run,
         ["kernels-large"] = KernelBenchmarks.RunLarge,
+        ["tiny"] = threads => TrainingBenchmarks.Run("tiny", threads),
+        ["small"] = threads => TrainingBenchmarks.Run("small", threads),
+        ["layer16b"] = LayerBenchmarks.Run,
     };
 
     /// <summary>Names of the suites; the first one runs when none is asked for.</summary>

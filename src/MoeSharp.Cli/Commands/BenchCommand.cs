@@ -61,7 +61,7 @@ internal static class BenchCommand
 
         foreach (BenchResult result in results)
         {
-            table.AddRow(Markup.Escape(result.Name), $"{result.Value:F1}", $"{result.Limit:F1}", Markup.Escape(result.Unit), $"{result.Share:P0}");
+            table.AddRow(Markup.Escape(result.Name), $"{result.Value:G4}", $"{result.Limit:G4}", Markup.Escape(result.Unit), $"{result.Share:P0}");
         }
 
         AnsiConsole.Write(table);

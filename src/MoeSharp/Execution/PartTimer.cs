@@ -28,6 +28,9 @@ public enum StepPart
 
     /// <summary>Gradient norm, clipping and AdamW.</summary>
     Optimizer,
+
+    /// <summary>Between steps: not part of any.</summary>
+    Idle,
 }
 
 /// <summary>Seconds spent per part of a step; a switch costs one clock read.</summary>
