@@ -110,7 +110,6 @@ internal static unsafe class MatMulPacking
     }
 
     // to[p * stride + i] = element (first + i, begin + p) of an operand stored [index, depth].
-    // Groups of eight (four) indices are turned in registers; the last group overlaps the one before and writes the same values.
     private static void Transpose(float* to, nint stride, in MatMulOperand operand, int first, int count, int end, int begin, int depth)
     {
         float** rows = stackalloc float*[2 * count]; // these, and those that come next
@@ -119,13 +118,20 @@ internal static unsafe class MatMulPacking
             rows[i] = operand.Row(Math.Min(first + i, end - 1)) + begin;
         }
 
+        TransposeRows(to, stride, rows, rows + count, count, depth);
+    }
+
+    // Groups of eight (four) rows are turned in registers; the last group overlaps the one before and writes the same values.
+    /// <summary>to[p * stride + i] = rows[i][p] for p below <paramref name="depth"/>; the rows of <paramref name="next"/> are only asked for.</summary>
+    internal static void TransposeRows(float* to, nint stride, float** rows, float** next, int count, int depth)
+    {
         int group = Vector256.IsHardwareAccelerated && count >= 8 ? 8 : Vector128.IsHardwareAccelerated && Sse.IsSupported && count >= 4 ? 4 : 1;
         for (int i = 0; i < count; i += group)
         {
             int start = Math.Min(i, count - group);
             if (group == 8)
             {
-                Transpose8(to + start, stride, rows + start, rows + start + count, depth);
+                Transpose8(to + start, stride, rows + start, next + start, depth);
             }
             else if (group == 4)
             {

@@ -21,6 +21,7 @@ public sealed class SimdWidthTests
         typeof(ElementwiseTests),
         typeof(RotaryTests),
         typeof(AdamWTests),
+        typeof(CausalAttentionTests),
     ];
 
     [Theory]

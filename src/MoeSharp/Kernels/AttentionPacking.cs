@@ -1,0 +1,90 @@
+using System.Runtime.CompilerServices;
+
+namespace MoeSharp.Kernels;
+
+/// <summary>Copies of strided rows in the layouts that the attention tiles read.</summary>
+/// <remarks>Legend: r row, c column of a head.</remarks>
+internal static unsafe class AttentionPacking
+{
+    /// <summary>Keys per block. Blocks start at multiples of this within a segment, so a row meets its keys in the same groups in every call.</summary>
+    public const int Block = 64;
+
+    /// <summary>Width of a packed row: the head's, rounded up to whole vectors.</summary>
+    public static int PaddedWidth<L, V>(int headDim)
+        where L : struct, ILanes<V>
+        where V : unmanaged => (headDim + L.Count - 1) / L.Count * L.Count;
+
+    /// <summary>to[c, r] = from[r, c] for a block of rows; columns r behind <paramref name="rows"/> are 0.</summary>
+    public static void Transposed(float* from, nint stride, int rows, int headDim, float* to)
+    {
+        float** sources = stackalloc float*[rows];
+        for (int r = 0; r < rows; r++)
+        {
+            sources[r] = from + (r * stride);
+        }
+
+        MatMulPacking.TransposeRows(to, Block, sources, sources, rows, headDim);
+        for (int c = 0; c < headDim && rows < Block; c++)
+        {
+            new Span<float>(to + (c * Block) + rows, Block - rows).Clear();
+        }
+    }
+
+    /// <summary>to[r] = factor from[r], filled up with zeros to <paramref name="width"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Row<L, V>(float* from, float factor, int headDim, int width, float* to)
+        where L : struct, ILanes<V>
+        where V : unmanaged
+    {
+        V factors = L.Broadcast(factor);
+        int c = 0;
+        for (; c <= headDim - L.Count; c += L.Count)
+        {
+            L.Store(to + c, L.Multiply(L.Load(from + c), factors));
+        }
+
+        if (c < width)
+        {
+            L.Store(to + c, L.Multiply(L.LoadFirst(from + c, headDim - c), factors));
+        }
+    }
+
+    /// <summary>Packs dense rows; true when every value is finite.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static bool Rows<L, V>(float* from, nint stride, int rows, int headDim, int width, float* to)
+        where L : struct, ILanes<V>
+        where V : unmanaged
+    {
+        V residue = L.Zero; // x * 0 is 0 for finite x and NaN otherwise
+        for (int r = 0; r < rows; r++)
+        {
+            Row<L, V>(from + (r * stride), 1f, headDim, width, to + ((nint)r * width));
+            for (int c = 0; c < width; c += L.Count)
+            {
+                residue = L.MultiplyAdd(L.Load(to + ((nint)r * width) + c), L.Zero, residue);
+            }
+        }
+
+        return L.Sum(residue) == 0f;
+    }
+
+    /// <summary>to[0..headDim) = factor from: the way back out of a packed row.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack<L, V>(float* from, float factor, int headDim, float* to)
+        where L : struct, ILanes<V>
+        where V : unmanaged
+    {
+        // Adding zero turns -0 into 0: whether an underflowed sum keeps its sign may depend on the masked products behind it.
+        V factors = L.Broadcast(factor);
+        int c = 0;
+        for (; c <= headDim - L.Count; c += L.Count)
+        {
+            L.Store(to + c, L.Add(L.Multiply(L.Load(from + c), factors), L.Zero));
+        }
+
+        if (c < headDim)
+        {
+            L.StoreFirst(to + c, L.Add(L.Multiply(L.Load(from + c), factors), L.Zero), headDim - c);
+        }
+    }
+}
