@@ -11,6 +11,7 @@ internal static class LoadHeatmap
     private const int CellHeight = 20;
     private const int Gap = 1;
     private const int LabelWidth = 62;
+    private const double LargestScale = 1.4; // few experts do not fill a wide page
     private const int MaxFrames = 40; // slider positions; more only make the page larger
 
     /// <summary>Appends the heatmap when the metrics hold loads.</summary>
@@ -34,7 +35,7 @@ internal static class LoadHeatmap
         int height = last.Length * CellHeight;
 
         page.Append("<h2>Load of the experts</h2>\n<p class=\"soft\">One row per MoE layer, one cell per routed expert. Darker is fuller, relative to the mean of the layer; a crossed cell got no token.</p>\n");
-        page.Append(CultureInfo.InvariantCulture, $"<div class=\"panel\"><div class=\"heat\" data-frames=\"{Html.Text(json)}\"><svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"Load of {last.Length} layers of experts\">");
+        page.Append(CultureInfo.InvariantCulture, $"<div class=\"panel\"><div class=\"heat\" data-frames=\"{Html.Text(json)}\"><svg viewBox=\"0 0 {width} {height}\" style=\"max-width:{width * LargestScale}px\" role=\"img\" aria-label=\"Load of {last.Length} layers of experts\">");
         for (int layer = 0; layer < last.Length; layer++)
         {
             int top = layer * CellHeight;

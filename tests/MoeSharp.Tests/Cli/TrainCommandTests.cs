@@ -1,0 +1,125 @@
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace MoeSharp.Tests.Cli;
+
+public sealed class TrainCommandTests : IDisposable
+{
+    private static readonly string[] s_small =
+    [
+        "--preset", "nano", "--threads", "1", "--vocab-size", "300", "--set", "batch.tokens=256", "--set", "batch.sequence_length=64",
+        "--set", "validation.tokens=512", "--set", "log_every_steps=1", "--json",
+    ];
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("moe-train").FullName;
+
+    public TrainCommandTests() =>
+        File.WriteAllLines(Path.Combine(_folder, "text.jsonl"), Enumerable.Range(0, 60).Select(i => $"{{\"text\": \"Line {i} says that {i} and {i} make {i + i}. Then the next one begins.\"}}"));
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Training_prints_its_contract_and_leaves_a_run_folder()
+    {
+        MoeOutcome outcome = MoeProcess.Run(_folder, ["train", "--data", "text.jsonl", "--out", "run", "--steps", "3", .. s_small]);
+
+        Assert.True(outcome.ExitCode == 0, outcome.Error);
+        using JsonDocument json = JsonDocument.Parse(outcome.Output);
+        Assert.Equal("run", json.RootElement.GetProperty("run").GetString());
+        Assert.Equal((3, 768), (json.RootElement.GetProperty("steps").GetInt32(), json.RootElement.GetProperty("tokens").GetInt32()));
+        Assert.True(json.RootElement.GetProperty("tokens_per_second").GetDouble() > 0);
+        Assert.True(json.RootElement.GetProperty("validation").GetProperty("bits_per_byte").GetDouble() > 0);
+        Assert.True(json.RootElement.GetProperty("validation").GetProperty("loss").GetDouble() > 0);
+        Assert.True(json.RootElement.GetProperty("baselines").GetProperty("unigram_bits_per_byte").GetDouble() > json.RootElement.GetProperty("baselines").GetProperty("bigram_bits_per_byte").GetDouble());
+        foreach (string file in new[] { "run.json", "metrics.jsonl", "report.html", "checkpoints/step-3/config.json", "checkpoints/step-3/tokenizer.json" })
+        {
+            Assert.True(File.Exists(Path.Combine(_folder, "run", file)), file);
+        }
+
+        using JsonDocument run = JsonDocument.Parse(File.ReadAllText(Path.Combine(_folder, "run/run.json")));
+        Assert.Equal(1, run.RootElement.GetProperty("config").GetProperty("seed").GetInt32());
+        Assert.NotEqual("", run.RootElement.GetProperty("text").GetProperty("hash").GetString());
+    }
+
+    [Theory]
+    [InlineData("there is no text", "train")]
+    [InlineData("nowhere", "train", "--data", "nowhere.txt")]
+    [InlineData("did you mean 'nano'", "train", "--data", "text.jsonl", "--preset", "nanno")]
+    [InlineData("did you mean 'optimizer.beta2'", "train", "--data", "text.jsonl", "--set", "optimizer.beta_2=0.9")]
+    [InlineData("no-config.json", "train", "--data", "text.jsonl", "--config", "no-config.json")]
+    [InlineData("not a run folder", "train", "--resume", ".")]
+    [InlineData("cannot be combined", "train", "--resume", ".", "--steps", "5")]
+    [InlineData("--threads", "train", "--data", "text.jsonl", "--threads", "0")]
+    [InlineData("too small", "train", "--data", "text.jsonl", "--vocab-size", "10")]
+    [InlineData("--vocab-size", "train", "--data", "text.jsonl", "--vocab-size", "300", "--tokenizer", "x.json")]
+    [InlineData("--minutes", "quickstart", "--minutes", "0")]
+    public void Wrong_input_exits_with_2_and_one_message(string expected, params string[] arguments)
+    {
+        string previous = Directory.GetCurrentDirectory();
+        MoeOutcome outcome = MoeProcess.Run(_folder, arguments);
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains(expected, outcome.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", outcome.Error, StringComparison.Ordinal);
+        Assert.Empty(outcome.Output);
+        Assert.Equal(previous, Directory.GetCurrentDirectory());
+    }
+
+    [Fact]
+    [Trait("Category", "Slow")]
+    public void A_run_that_is_killed_at_random_moments_ends_with_the_same_bytes()
+    {
+        string[] train = ["train", "--data", "text.jsonl", "--steps", "40", "--set", "checkpoint.every_steps=3", .. s_small];
+        Assert.Equal(0, MoeProcess.Run(_folder, [.. train, "--out", "whole"]).ExitCode);
+        Random random = new(11);
+        using (Process first = MoeProcess.Start(_folder, [.. train, "--out", "killed"]))
+        {
+            WaitFor(Path.Combine(_folder, "killed/run.json"), first);
+            first.Kill();
+            first.WaitForExit();
+        }
+
+        for (int kill = 0; kill < 8; kill++)
+        {
+            using Process resumed = MoeProcess.Start(_folder, "train", "--resume", "killed", "--threads", "1", "--json");
+            if (!resumed.WaitForExit(random.Next(300, 3000)))
+            {
+                resumed.Kill();
+                resumed.WaitForExit();
+            }
+        }
+
+        MoeOutcome last = MoeProcess.Run(_folder, "train", "--resume", "killed", "--threads", "1", "--json");
+
+        Assert.True(last.ExitCode == 0, last.Error);
+        Assert.Equal(File.ReadAllBytes(Path.Combine(_folder, "whole/checkpoints/step-40/model.safetensors")), File.ReadAllBytes(Path.Combine(_folder, "killed/checkpoints/step-40/model.safetensors")));
+        Assert.Equal(
+            File.ReadLines(Path.Combine(_folder, "whole/metrics.jsonl")).Count(),
+            File.ReadLines(Path.Combine(_folder, "killed/metrics.jsonl")).Count());
+    }
+
+    [Fact]
+    [Trait("Category", "Slow")]
+    public void Interrupting_saves_and_exits_with_130()
+    {
+        using Process process = MoeProcess.Start(_folder, ["train", "--data", "text.jsonl", "--steps", "100000", "--out", "run", .. s_small]);
+        WaitFor(Path.Combine(_folder, "run/metrics.jsonl"), process);
+        using (Process kill = Process.Start("kill", ["-INT", process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]))
+        {
+            kill.WaitForExit();
+        }
+
+        process.WaitForExit();
+
+        Assert.Equal(130, process.ExitCode);
+        Assert.NotEmpty(Directory.GetDirectories(Path.Combine(_folder, "run/checkpoints"), "step-*"));
+    }
+
+    private static void WaitFor(string file, Process process)
+    {
+        while (!File.Exists(file) && !process.HasExited)
+        {
+            Thread.Yield();
+        }
+    }
+}
