@@ -33,6 +33,32 @@ public sealed class DecodingSessionTests
         }
     }
 
+    [Theory]
+    [InlineData(1)] // all work is on the thread that is measured
+    [InlineData(2)]
+    public void A_steady_decode_step_allocates_nothing(int workers)
+    {
+        using WorkerPool pool = new(workers);
+        using LanguageModel model = TinyModel(pool);
+        using DecodingSession session = new(model, 64, 16, pool);
+        Sampler sampler = new(new SamplingOptions { TopK = 8, TopP = 0.95f }, model.Config.VocabSize);
+        session.Append([1, 2, 3, 4, 5], TestContext.Current.CancellationToken);
+        for (int i = 0; i < 40; i++) // past the last growth of the rotary table, which doubles
+        {
+            session.Append(sampler.Sample(session.Logits));
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 15; i++)
+        {
+            int id = sampler.Sample(session.Logits);
+            sampler.Observe(id);
+            session.Append(id);
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
     [Fact]
     public void More_tokens_than_there_is_room_for_are_an_error()
     {
