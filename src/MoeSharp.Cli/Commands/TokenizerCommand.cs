@@ -29,13 +29,20 @@ internal static class TokenizerCommand
         command.SetAction(parsed =>
         {
             TextSources sources = TextSources.Expand(parsed.GetRequiredValue(data), parsed.GetRequiredValue(field));
-            Tokenizer tokenizer = BpeTrainer.Train(sources.ReadPassages().Select(passage => passage.Utf8), new BpeTrainerOptions { VocabSize = parsed.GetRequiredValue(vocabSize) });
+            int wanted = parsed.GetRequiredValue(vocabSize);
+            Tokenizer tokenizer = BpeTrainer.Train(sources.ReadPassages().Select(passage => passage.Utf8), new BpeTrainerOptions { VocabSize = wanted });
             tokenizer.Save(parsed.GetRequiredValue(output));
-            Console.WriteLine($"{tokenizer.VocabSize} ids, saved in {parsed.GetRequiredValue(output)}");
-            if (tokenizer.VocabSize < parsed.GetRequiredValue(vocabSize))
+            foreach (string warning in sources.Warnings)
             {
-                Console.Error.WriteLine($"moe: the text holds no more repeated pairs, so there are fewer than {parsed.GetRequiredValue(vocabSize)} ids.");
+                parsed.InvocationConfiguration.Error.WriteLine($"moe: {warning}");
             }
+
+            if (tokenizer.VocabSize < wanted)
+            {
+                parsed.InvocationConfiguration.Error.WriteLine($"moe: the text holds no more repeated pairs, so there are fewer than {wanted} ids.");
+            }
+
+            parsed.InvocationConfiguration.Output.WriteLine($"{tokenizer.VocabSize} ids, saved in {parsed.GetRequiredValue(output)}");
         });
         return command;
     }
@@ -53,7 +60,7 @@ internal static class TokenizerCommand
             Tokenizer vocabulary = Tokenizer.Load(parsed.GetRequiredValue(tokenizer));
             string content = ReadText(parsed.GetValue(text), parsed.GetValue(textFile));
             int[] ids = vocabulary.Encode(content, !parsed.GetValue(noSpecial));
-            Console.WriteLine(parsed.GetValue(json) ? $"{{\"ids\":[{string.Join(',', ids)}]}}" : string.Join(' ', ids));
+            parsed.InvocationConfiguration.Output.WriteLine(parsed.GetValue(json) ? $"{{\"ids\":[{string.Join(',', ids)}]}}" : string.Join(' ', ids));
         });
         return command;
     }
@@ -77,7 +84,8 @@ internal static class TokenizerCommand
             }
 
             string text = vocabulary.Decode(given, skipSpecialTokens: false);
-            Write(parsed.GetValue(json) ? $"{{\"text\":{JsonSerializer.Serialize(text, TokenizerJsonContext.Default.String)}}}\n" : text + "\n");
+            parsed.InvocationConfiguration.Output.WriteLine(
+                parsed.GetValue(json) ? $"{{\"text\":{JsonSerializer.Serialize(text, TokenizerJsonContext.Default.String)}}}" : text);
         });
         return command;
     }
@@ -114,13 +122,6 @@ internal static class TokenizerCommand
         input.CopyTo(content);
         Utf8Text.ThrowIfInvalid(content.ToArray(), "standard input");
         return content.ToArray();
-    }
-
-    // The console's writer would spell characters in the terminal's code page.
-    private static void Write(string text)
-    {
-        using Stream output = Console.OpenStandardOutput();
-        output.Write(Encoding.UTF8.GetBytes(text));
     }
 }
 

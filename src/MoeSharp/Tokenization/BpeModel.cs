@@ -9,15 +9,18 @@ internal sealed class BpeModel
     private readonly MergeTable _merges;
     private readonly BpeSymbols _symbols;
     private readonly Dictionary<byte[], int>.AlternateLookup<ReadOnlySpan<byte>>? _wholePieces;
+    private readonly byte[]? _wordStart;
 
     /// <summary>Joins merges and symbols.</summary>
     /// <param name="merges">What merges.</param>
     /// <param name="symbols">How a piece becomes symbols.</param>
     /// <param name="wholePieces">Tokens by bytes when a piece that is a token needs no merging (ignore_merges); null otherwise.</param>
-    public BpeModel(MergeTable merges, BpeSymbols symbols, Dictionary<byte[], int>? wholePieces)
+    /// <param name="wordStart">A character before which no merge ever joins, unless itself stands there; null when there is none.</param>
+    public BpeModel(MergeTable merges, BpeSymbols symbols, Dictionary<byte[], int>? wholePieces, byte[]? wordStart)
     {
         _merges = merges;
         _symbols = symbols;
+        _wordStart = wholePieces is null ? wordStart : null;
         _wholePieces = wholePieces?.GetAlternateLookup<ReadOnlySpan<byte>>();
     }
 
@@ -26,6 +29,18 @@ internal sealed class BpeModel
     /// <param name="ids">Receives the ids.</param>
     /// <param name="scratch">Cache and buffers of the caller.</param>
     public void Encode(ReadOnlySpan<byte> piece, List<int> ids, EncodeScratch scratch)
+    {
+        // SentencePiece vocabularies see a whole text as one piece; word by word gives the same ids, and words repeat.
+        while (_wordStart is not null && EndOfWord(piece, _wordStart) is int end && end < piece.Length)
+        {
+            EncodeWhole(piece[..end], ids, scratch);
+            piece = piece[end..];
+        }
+
+        EncodeWhole(piece, ids, scratch);
+    }
+
+    private void EncodeWhole(ReadOnlySpan<byte> piece, List<int> ids, EncodeScratch scratch)
     {
         if (_wholePieces is { } wholePieces && wholePieces.TryGetValue(piece, out int whole))
         {
@@ -53,6 +68,18 @@ internal sealed class BpeModel
         {
             scratch.Cache.Add(piece, hash, symbols[..count]);
         }
+    }
+
+    private static int EndOfWord(ReadOnlySpan<byte> piece, ReadOnlySpan<byte> wordStart)
+    {
+        int index = 0;
+        while (piece[index..].StartsWith(wordStart))
+        {
+            index += wordStart.Length;
+        }
+
+        int next = piece[index..].IndexOf(wordStart);
+        return next < 0 ? piece.Length : index + next;
     }
 }
 

@@ -6,6 +6,8 @@ namespace MoeSharp.Tokenization;
 /// <summary>Reads the <c>model</c> of a tokenizer.json: byte-pair encoding, merges in both spellings.</summary>
 internal static class ModelReader
 {
+    private const char BlankStandIn = '\u2581';
+
     /// <summary>Reads the model.</summary>
     /// <param name="model">The object <c>model</c>.</param>
     /// <param name="vocabulary">The tokens.</param>
@@ -15,7 +17,7 @@ internal static class ModelReader
         JsonPlace type = model.Member("type");
         type.RejectIf(!type.IsNull && type.Text() != "BPE", $"is '{type.TextOrNull()}'; only BPE is supported");
         RejectUnsupported(model);
-        MergeTable merges = ReadMerges(model.Member("merges"), vocabulary.ModelTokens);
+        MergeTable merges = ReadMerges(model.Member("merges"), vocabulary.ModelTokens, out bool joinsWords);
         int? unknown = ReadUnknown(model.Member("unk_token"), vocabulary.ModelTokens);
         int[]? byteTokens = model.Member("byte_fallback").Flag(absent: false) ? ReadByteTokens(vocabulary.ModelTokens) : null;
         bool fuseUnknown = model.Member("fuse_unk").Flag(absent: false);
@@ -23,7 +25,9 @@ internal static class ModelReader
             ? new ByteSymbols(ReadByteAlphabet(vocabulary.ModelTokens), unknown)
             : new CharacterSymbols(ReadCharacters(vocabulary.ModelTokens), byteTokens, unknown, fuseUnknown);
         bool ignoresMerges = model.Member("ignore_merges").Flag(absent: false);
-        return new BpeModel(merges, symbols, ignoresMerges ? ReadWholePieces(vocabulary.ModelTokens, isByteLevel) : null);
+        bool hasWordStart = !isByteLevel && !joinsWords && vocabulary.ModelTokens.ContainsKey(BlankStandIn.ToString());
+        byte[]? wordStart = hasWordStart ? Encoding.UTF8.GetBytes([BlankStandIn]) : null;
+        return new BpeModel(merges, symbols, ignoresMerges ? ReadWholePieces(vocabulary.ModelTokens, isByteLevel) : null, wordStart);
     }
 
     private static void RejectUnsupported(JsonPlace model)
@@ -38,15 +42,18 @@ internal static class ModelReader
         }
     }
 
-    private static MergeTable ReadMerges(JsonPlace place, Dictionary<string, int> idOfToken)
+    private static MergeTable ReadMerges(JsonPlace place, Dictionary<string, int> idOfToken, out bool joinsWords)
     {
+        joinsWords = false;
         place.Expect(JsonValueKind.Array);
         MergeTable table = new(place.Value.GetArrayLength());
         int rank = 0;
         foreach (JsonPlace merge in place.Elements())
         {
             (string left, string right) = ReadPair(merge);
+            merge.RejectIf(left.Length == 0 || right.Length == 0, "holds an empty token");
             table.Add(IdOf(left, merge, idOfToken), IdOf(right, merge, idOfToken), rank++, IdOf(left + right, merge, idOfToken));
+            joinsWords |= left[^1] != BlankStandIn && right[0] == BlankStandIn;
         }
 
         return table;

@@ -172,6 +172,31 @@ public class TokenizerStageTests
         Assert.Equal((1, 2), (tokenizer.BosTokenId, tokenizer.EosTokenId));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_text_without_pre_tokenizer_is_merged_as_one_piece(bool hasMergeAcrossWords)
+    {
+        JsonObject file = SmallVocabulary.Characters();
+        (string Left, string Right)[] merges = [("a", "b"), ("\u2581", "ab"), ("a", "a"), ("\u2581", "\u2581"), ("b", "\u2581ab")];
+        merges = hasMergeAcrossWords ? merges : merges[..^1];
+        foreach ((string left, string right) in merges)
+        {
+            file["model"]!["vocab"]![left + right] ??= file["model"]!["vocab"]!.AsObject().Count;
+        }
+
+        file["model"]!["merges"] = new JsonArray([.. merges.Select(merge => (JsonNode)$"{merge.Left} {merge.Right}")]);
+        Tokenizer tokenizer = SmallVocabulary.Parse(file);
+        Random random = new(2);
+        for (int round = 0; round < 500; round++)
+        {
+            string text = new([.. Enumerable.Range(0, random.Next(1, 80)).Select(_ => "aabbc\u2581\u2581"[random.Next(7)])]);
+            List<string> expected = ReferenceBpe.Merge([.. text.Select(letter => letter.ToString())], merges);
+
+            Assert.Equal(string.Join('|', expected), SmallVocabulary.Tokens(tokenizer, text));
+        }
+    }
+
     [Fact]
     public void Ids_without_a_token_give_no_text()
     {
