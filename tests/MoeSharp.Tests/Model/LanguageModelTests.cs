@@ -80,6 +80,29 @@ public sealed class LanguageModelTests
     }
 
     [Fact]
+    public void A_steady_pass_allocates_nothing()
+    {
+        ModelConfig config = ConfigOf("plain");
+        using WorkerPool workers = new(2);
+        using LanguageModel model = Create(config, workers);
+        using ForwardContext context = new(workers);
+        TokenBatch batch = PackedBatch(config.VocabSize);
+        model.Parameters.ToList().ForEach(p => p.AllocateGradient());
+        for (int warmUp = 0; warmUp < 4; warmUp++)
+        {
+            model.ForwardBackward(batch, Balance, 0.1f, 1f, context);
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int step = 0; step < 5; step++)
+        {
+            model.ForwardBackward(batch, Balance, 0.1f, 1f, context);
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    [Fact]
     public void A_documents_logits_do_not_depend_on_its_neighbours()
     {
         ModelConfig config = ConfigOf("plain");
