@@ -54,7 +54,7 @@ internal sealed class QuickstartResult
             Baselines = RunPage.BaselinesOf(_result),
             Samples = _samples,
             Tables = [_experts],
-            Commands = Commands(run.Path),
+            Commands = Commands(),
         });
     }
 
@@ -94,7 +94,7 @@ internal sealed class QuickstartResult
 
         screen.Say(table);
         screen.Say($"Report:  {Markup.Escape(Path.Combine(_result.Run, RunReport.FileName))}\n\nNext:");
-        foreach (string command in Commands(_result.Run))
+        foreach (string command in Commands())
         {
             screen.Say("  " + Markup.Escape(command));
         }
@@ -169,10 +169,9 @@ internal sealed class QuickstartResult
 
     private static string OneLine(string text) => text.Replace("\n", "\\n", StringComparison.Ordinal);
 
-    private static List<string> Commands(string run) =>
+    private List<string> Commands() =>
     [
-        $"moe generate --model {run} --prompt \"The capital of\"",
+        $"moe generate --model {_result.Run} --prompt \"{_samples[0].Prompt}\"",
         $"moe train --data your.txt --out runs/mine",
-        $"moe train --resume {run}",
     ];
 }

@@ -8,6 +8,25 @@ namespace MoeSharp.Tests.Training;
 public sealed class TrainingStepTests
 {
     [Fact]
+    public void A_steady_step_allocates_nothing()
+    {
+        using TestModel model = new(workers: 2, "batch.micro_batch_tokens=64");
+        for (int i = 0; i < 4; i++)
+        {
+            model.Step.Run(0, 0);
+        }
+
+        // Only what the steps allocate on this thread counts; workers run jobs that are structs.
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 3; i++)
+        {
+            model.Step.Run(0, 0);
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    [Fact]
     public void The_loss_falls_on_text_that_can_be_learnt()
     {
         using TestModel model = new(workers: 1, "schedule.learning_rate=0.01", "schedule.warmup_steps=5");
