@@ -79,7 +79,10 @@ public sealed class FixtureVerifierTests : IDisposable
     {
         string folder = CopyFixture();
         string path = Path.Combine(folder, "config.json");
-        File.WriteAllText(path, File.ReadAllText(path).Replace("\"deepseek\"", "\"unheard_of\"", StringComparison.Ordinal));
+        string config = File.ReadAllText(path)
+            .Replace("\"deepseek\"", "\"unheard_of\"", StringComparison.Ordinal)
+            .Replace("DeepseekForCausalLM", "UnheardOfForCausalLM", StringComparison.Ordinal);
+        File.WriteAllText(path, config);
         VerificationReport report = FixtureVerifier.Verify(folder, null, _workers);
         Assert.False(report.Passed);
         Assert.Contains("unheard_of", report.Failure);
