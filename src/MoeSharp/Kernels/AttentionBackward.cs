@@ -139,7 +139,8 @@ internal unsafe struct AttentionBackward : IWorkerJob
             int head = (task.KeyValueHead * work.Group) + member;
             long index = ((long)(segment.QueryBegin + query) * Heads.NumHeads) + head;
             float* dOutput = work.DOutputs + ((nint)row * work.Width);
-            AttentionPacking.Row<L, TVector>(Q + ((long)(segment.QueryBegin + query) * QStride) + (head * d), Heads.Scale * Log2E, d, work.Width, work.Queries + ((nint)row * work.Width));
+            float* q = Q + ((long)(segment.QueryBegin + query) * QStride) + (head * d);
+            AttentionPacking.Row<L, TVector>(q, Heads.Scale * Log2E, d, work.Width, work.Queries + ((nint)row * work.Width));
             AttentionPacking.Row<L, TVector>(DOutput + (index * d), 1f, d, work.Width, dOutput);
             TVector dot = L.Zero;
             for (int c = 0; c < d; c += L.Count)
@@ -201,39 +202,64 @@ internal unsafe struct AttentionBackward : IWorkerJob
         where L : struct, ILanes<TVector>
         where TVector : unmanaged
     {
-        int cols = Math.Min(Block, (seen + (2 * L.Count) - 1) / (2 * L.Count) * (2 * L.Count));
+        int cols = (seen + L.Count - 1) / L.Count * L.Count;
         float* scores = work.Scores + (tileRow * Block);
         float* dScores = work.DScores + (tileRow * Block);
         AttentionTile.Multiply<L, TVector>(rows, cols, work.HeadDim, work.Queries + ((nint)row * work.Width), work.Width, 1, work.KeysTransposed, Block, scores, Block, null);
         AttentionTile.Multiply<L, TVector>(rows, cols, work.HeadDim, work.DOutputs + ((nint)row * work.Width), work.Width, 1, work.ValuesTransposed, Block, dScores, Block, null);
+        (int query, int member) = Math.DivRem(work.RowBegin + row, work.Group);
         for (int r = 0; r < rows; r++)
         {
-            int visible = Math.Min(seen, work.Visible(row + r) - first);
+            int visible = Math.Min(seen, query + 1 - first);
             TVector logSum = L.Broadcast(work.LogSums[row + r]);
             TVector delta = L.Broadcast(work.Deltas[row + r]);
-            int i = 0;
-            for (; i < visible; i += L.Count)
+            if (visible == Block)
             {
-                TVector p = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), logSum));
-                TVector ds = L.Multiply(p, L.Subtract(L.Load(dScores + i), delta));
-                if (visible - i < L.Count)
+                for (int i = 0; i < Block; i += L.Count)
                 {
-                    p = L.KeepFirst(p, visible - i, L.Zero);
-                    ds = L.KeepFirst(ds, visible - i, L.Zero);
+                    TVector p = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), logSum));
+                    L.Store(scores + i, p);
+                    L.Store(dScores + i, L.Multiply(p, L.Subtract(L.Load(dScores + i), delta)));
                 }
-
-                L.Store(scores + i, p);
-                L.Store(dScores + i, ds);
             }
-
-            for (; i < Block; i += L.Count)
+            else
             {
-                L.Store(scores + i, L.Zero);
-                L.Store(dScores + i, L.Zero);
+                PartOfBlock<L, TVector>(scores, dScores, logSum, delta, visible);
             }
 
             scores += Block;
             dScores += Block;
+            if (++member == work.Group)
+            {
+                (query, member) = (query + 1, 0);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PartOfBlock<L, TVector>(float* scores, float* dScores, TVector logSum, TVector delta, int visible)
+        where L : struct, ILanes<TVector>
+        where TVector : unmanaged
+    {
+        int i = 0;
+        for (; i < visible; i += L.Count)
+        {
+            TVector p = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), logSum));
+            TVector ds = L.Multiply(p, L.Subtract(L.Load(dScores + i), delta));
+            if (visible - i < L.Count)
+            {
+                p = L.KeepFirst(p, visible - i, L.Zero);
+                ds = L.KeepFirst(ds, visible - i, L.Zero);
+            }
+
+            L.Store(scores + i, p);
+            L.Store(dScores + i, ds);
+        }
+
+        for (; i < Block; i += L.Count)
+        {
+            L.Store(scores + i, L.Zero);
+            L.Store(dScores + i, L.Zero);
         }
     }
 

@@ -92,11 +92,10 @@ internal unsafe struct AttentionForward : IWorkerJob
             RowBegin = task.RowBegin,
             Hidden = segment.KeyCount - segment.QueryCount + 1,
         };
-        PackQueries<L, TVector>(task, segment, work);
-
         int keys = work.Visible(work.Rows - 1);
         float* k = K + ((long)segment.KeyBegin * KStride) + (task.KeyValueHead * d);
         float* v = V + ((long)segment.KeyBegin * VStride) + (task.KeyValueHead * d);
+        PackQueries<L, TVector>(task, segment, work);
         for (int first = 0; first < keys; first += Block)
         {
             int count = Math.Min(Block, keys - first);
@@ -109,7 +108,7 @@ internal unsafe struct AttentionForward : IWorkerJob
             {
                 int rows = Math.Min(Strip, work.Rows - row);
                 Scores<L, TVector>(work, row, rows, first);
-                AddValues<L, TVector>(work, row, rows, first, isFinite);
+                AddValues<L, TVector>(work, row, rows, isFinite);
             }
         }
 
@@ -135,46 +134,76 @@ internal unsafe struct AttentionForward : IWorkerJob
     }
 
     // Scores of a strip against the block, turned in place into 2^(score - maximum); masked ones become 0. The factor by which
-    // the older part of each row must shrink for the new maximum is left in work.Scales.
+    // the older part of each row must shrink for the new maximum is left in work.Scales, the keys each row sees in work.Visibles.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scores<L, TVector>(in Workspace work, int row, int rows, int first)
         where L : struct, ILanes<TVector>
         where TVector : unmanaged
     {
-        int seen = Math.Min(Block, work.Visible(row + rows - 1) - first);
-        int cols = Math.Min(Block, (seen + (2 * L.Count) - 1) / (2 * L.Count) * (2 * L.Count));
-        AttentionTile.Multiply<L, TVector>(rows, cols, work.HeadDim, work.Queries + ((nint)row * work.Width), work.Width, 1, work.KeysTransposed, Block, work.Scores, Block, null);
-
-        float* shifts = stackalloc float[Strip];
+        int* visibles = work.Visibles;
+        (int query, int member) = Math.DivRem(work.RowBegin + row, work.Group);
         for (int r = 0; r < rows; r++)
         {
-            int visible = Math.Min(Block, work.Visible(row + r) - first);
-            float max = MaxOf<L, TVector>(work.Scores + (r * Block), visible, work.Maxima[row + r]);
-            shifts[r] = SoftmaxRow.Shift(max);
-            work.Scales[r] = work.Maxima[row + r] - shifts[r];
-            work.Maxima[row + r] = max;
+            visibles[r] = Math.Min(Block, work.Hidden + query - first);
+            if (++member == work.Group)
+            {
+                (query, member) = (query + 1, 0);
+            }
+        }
+
+        int seen = visibles[rows - 1];
+        int cols = (seen + L.Count - 1) / L.Count * L.Count;
+        float* scores = work.Scores;
+        AttentionTile.Multiply<L, TVector>(rows, cols, work.HeadDim, work.Queries + ((nint)row * work.Width), work.Width, 1, work.KeysTransposed, Block, scores, Block, null);
+
+        float* scales = work.Scales;
+        float* maxima = work.Maxima + row;
+        for (int r = 0; r < rows; r++)
+        {
+            float old = maxima[r];
+            float max = visibles[r] == Block ? MaxOfBlock<L, TVector>(scores + (r * Block)) : MaxOf<L, TVector>(scores + (r * Block), visibles[r]);
+            max = max > old ? max : old;
+            maxima[r] = max;
+            scales[r] = old - SoftmaxRow.Shift(max);
         }
 
         for (int r = 0; r < rows; r += L.Count)
         {
-            L.Store(work.Scales + r, VectorMath.Exp2<L, TVector>(L.Load(work.Scales + r)));
+            L.Store(scales + r, VectorMath.Exp2<L, TVector>(L.Load(scales + r)));
         }
 
+        float* sums = work.Sums + ((nint)row * L.Count);
         for (int r = 0; r < rows; r++)
         {
-            int visible = Math.Min(Block, work.Visible(row + r) - first);
-            float* sums = work.Sums + ((nint)(row + r) * L.Count);
-            TVector added = Exponentials<L, TVector>(work.Scores + (r * Block), shifts[r], visible, seen);
-            L.Store(sums, L.MultiplyAdd(L.Load(sums), L.Broadcast(work.Scales[r]), added));
+            float shift = SoftmaxRow.Shift(maxima[r]);
+            TVector added = visibles[r] == Block
+                ? ExponentialsOfBlock<L, TVector>(scores + (r * Block), shift)
+                : Exponentials<L, TVector>(scores + (r * Block), shift, visibles[r], seen);
+            L.Store(sums, L.MultiplyAdd(L.Load(sums), L.Broadcast(scales[r]), added));
+            sums += L.Count;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float MaxOf<L, TVector>(float* scores, int visible, float max)
+    private static float MaxOfBlock<L, TVector>(float* scores)
         where L : struct, ILanes<TVector>
         where TVector : unmanaged
     {
-        TVector lowest = L.Broadcast(max);
+        TVector result = L.Load(scores);
+        for (int i = L.Count; i < Block; i += L.Count)
+        {
+            result = L.Max(result, L.Load(scores + i));
+        }
+
+        return L.MaxLane(result);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float MaxOf<L, TVector>(float* scores, int visible)
+        where L : struct, ILanes<TVector>
+        where TVector : unmanaged
+    {
+        TVector lowest = L.Broadcast(float.NegativeInfinity);
         TVector result = lowest;
         int i = 0;
         for (; i <= visible - L.Count; i += L.Count)
@@ -190,7 +219,24 @@ internal unsafe struct AttentionForward : IWorkerJob
         return L.MaxLane(result);
     }
 
-    // Each lane sums its own keys, so that a masked key adds an exact zero to the same lane in every call.
+    // Each lane sums its own keys in rising order, so that a masked key adds an exact zero to the same lane in every call.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector ExponentialsOfBlock<L, TVector>(float* scores, float shift)
+        where L : struct, ILanes<TVector>
+        where TVector : unmanaged
+    {
+        TVector shifts = L.Broadcast(shift);
+        TVector sum = L.Zero;
+        for (int i = 0; i < Block; i += L.Count)
+        {
+            TVector e = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), shifts));
+            sum = L.Add(sum, e);
+            L.Store(scores + i, e);
+        }
+
+        return sum;
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVector Exponentials<L, TVector>(float* scores, float shift, int visible, int seen)
         where L : struct, ILanes<TVector>
@@ -199,20 +245,12 @@ internal unsafe struct AttentionForward : IWorkerJob
         TVector shifts = L.Broadcast(shift);
         TVector sum = L.Zero;
         int i = 0;
-        for (; i <= visible - L.Count; i += L.Count)
+        for (; i < visible; i += L.Count)
         {
             TVector e = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), shifts));
+            e = visible - i < L.Count ? L.KeepFirst(e, visible - i, L.Zero) : e;
             sum = L.Add(sum, e);
             L.Store(scores + i, e);
-        }
-
-        if (i < visible)
-        {
-            TVector e = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), shifts));
-            e = L.KeepFirst(e, visible - i, L.Zero);
-            sum = L.Add(sum, e);
-            L.Store(scores + i, e);
-            i += L.Count;
         }
 
         for (; i < seen; i += L.Count)
@@ -224,23 +262,21 @@ internal unsafe struct AttentionForward : IWorkerJob
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddValues<L, TVector>(in Workspace work, int row, int rows, int first, bool isFinite)
+    private static void AddValues<L, TVector>(in Workspace work, int row, int rows, bool isFinite)
         where L : struct, ILanes<TVector>
         where TVector : unmanaged
     {
         float* outputs = work.Outputs + ((nint)row * work.Width);
         if (isFinite)
         {
-            int seen = Math.Min(Block, work.Visible(row + rows - 1) - first);
-            AttentionTile.Multiply<L, TVector>(rows, work.Width, seen, work.Scores, Block, 1, work.Values, work.Width, outputs, work.Width, work.Scales);
+            AttentionTile.Multiply<L, TVector>(rows, work.Width, work.Visibles[rows - 1], work.Scores, Block, 1, work.Values, work.Width, outputs, work.Width, work.Scales);
             return;
         }
 
         // 0 times infinity is NaN: rows must not even multiply with values that they do not see.
         for (int r = 0; r < rows; r++)
         {
-            int visible = Math.Min(Block, work.Visible(row + r) - first);
-            AttentionTile.Multiply<L, TVector>(1, work.Width, visible, work.Scores + (r * Block), Block, 1, work.Values, work.Width, outputs + (r * work.Width), work.Width, work.Scales + r);
+            AttentionTile.Multiply<L, TVector>(1, work.Width, work.Visibles[r], work.Scores + (r * Block), Block, 1, work.Values, work.Width, outputs + (r * work.Width), work.Width, work.Scales + r);
         }
     }
 
@@ -270,6 +306,7 @@ internal unsafe struct AttentionForward : IWorkerJob
         public readonly float* Values; // [block, width]
         public readonly float* Scores; // [strip, block]
         public readonly float* Scales; // [strip], with room for a whole vector
+        public readonly int* Visibles; // [strip], keys of the block that each row sees
         public readonly float* Queries; // [rows, width], times scale / ln 2
         public readonly float* Outputs; // [rows, width]
         public readonly float* Sums; // [rows, lanes]
@@ -285,7 +322,8 @@ internal unsafe struct AttentionForward : IWorkerJob
             Values = KeysTransposed + (Block * width);
             Scores = Values + (Block * width);
             Scales = Scores + (Strip * Block);
-            Queries = Scales + 16;
+            Visibles = (int*)(Scales + 16);
+            Queries = Scales + 32;
             Outputs = Queries + ((nint)rows * width);
             Sums = Outputs + ((nint)rows * width);
             Maxima = Sums + ((nint)rows * lanes);

@@ -75,7 +75,7 @@ internal readonly unsafe struct Lanes1 : ILanes<float>
     public static float WhereLess(float value, float limit, float below, float other) => value < limit ? below : other;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool AnyGreater(float value, float limit) => value > limit;
+    public static int FirstEqual(float value, float target) => value == target ? 0 : 1;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(float value) => value;

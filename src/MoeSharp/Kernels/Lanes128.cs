@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -75,7 +76,7 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
         Vector128.ConditionalSelect(Vector128.LessThan(value, limit), below, other);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool AnyGreater(Vector128<float> value, Vector128<float> limit) => Vector128.GreaterThanAny(value, limit);
+    public static int FirstEqual(Vector128<float> value, Vector128<float> target) => BitOperations.TrailingZeroCount(Vector128.Equals(value, target).ExtractMostSignificantBits() | (1U << Count));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector128<float> value) => Vector128.Sum(value);

@@ -33,6 +33,8 @@ public static unsafe class TopK
         public float* Values;
         public int* Indices;
 
+        // Every choice is the next in the order (value descending, column ascending) after the one before, so nothing need be
+        // marked as taken: either the same value again further right, or the largest of all smaller values.
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public readonly void Run<L, V>(int begin, int end)
             where L : struct, ILanes<V>
@@ -42,48 +44,79 @@ public static unsafe class TopK
             {
                 float* row = Values + ((long)t * Cols);
                 int* chosen = Indices + ((long)t * K);
-                for (int i = 0; i < K; i++)
+                float value = float.PositiveInfinity;
+                int column = -1;
+                for (int slot = 0; slot < K; slot++)
                 {
-                    Insert(row, chosen, i, i);
-                }
-
-                // Columns come in rising order and must be strictly greater to displace: ties stay with the lowest index.
-                int column = K;
-                float least = Value(row, chosen[K - 1]);
-                while (column < Cols)
-                {
-                    int last = Math.Min(column + L.Count, Cols);
-                    if (last - column < L.Count || L.AnyGreater(L.Load(row + column), L.Broadcast(least)))
+                    column = Find<L, V>(row, column + 1, value);
+                    if (column == Cols)
                     {
-                        for (int i = column; i < last; i++)
-                        {
-                            if (Value(row, i) > least)
-                            {
-                                Insert(row, chosen, K - 1, i);
-                                least = Value(row, chosen[K - 1]);
-                            }
-                        }
+                        value = LargestBelow<L, V>(row, value);
+                        column = Find<L, V>(row, 0, value);
                     }
 
-                    column = last;
+                    chosen[slot] = column;
                 }
             }
         }
 
-        // Puts a column into the descending list of the first `count` chosen, whose slot `count` is free or given up.
-        private static void Insert(float* row, int* chosen, int count, int column)
+        // First column from `begin` on that holds the value; NaN counts as negative infinity.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private readonly int Find<L, V>(float* row, int begin, float value)
+            where L : struct, ILanes<V>
+            where V : unmanaged
         {
-            float value = Value(row, column);
-            int slot = count;
-            while (slot > 0 && value > Value(row, chosen[slot - 1]))
+            int i = begin;
+            if (value == float.NegativeInfinity)
             {
-                chosen[slot] = chosen[slot - 1];
-                slot--;
+                while (i < Cols && row[i] > value)
+                {
+                    i++;
+                }
+
+                return i;
             }
 
-            chosen[slot] = column;
+            V values = L.Broadcast(value);
+            for (; i <= Cols - L.Count; i += L.Count)
+            {
+                int lane = L.FirstEqual(L.Load(row + i), values);
+                if (lane < L.Count)
+                {
+                    return i + lane;
+                }
+            }
+
+            while (i < Cols && row[i] != value)
+            {
+                i++;
+            }
+
+            return i;
         }
 
-        private static float Value(float* row, int column) => float.IsNaN(row[column]) ? float.NegativeInfinity : row[column];
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private readonly float LargestBelow<L, V>(float* row, float limit)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V limits = L.Broadcast(limit);
+            V lowest = L.Broadcast(float.NegativeInfinity);
+            V largest = lowest;
+            int i = 0;
+            for (; i <= Cols - L.Count; i += L.Count)
+            {
+                V x = L.Load(row + i);
+                largest = L.Max(largest, L.WhereLess(x, limits, x, lowest));
+            }
+
+            float result = L.MaxLane(largest);
+            for (; i < Cols; i++)
+            {
+                result = row[i] < limit && row[i] > result ? row[i] : result;
+            }
+
+            return result;
+        }
     }
 }
