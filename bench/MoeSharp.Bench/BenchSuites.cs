@@ -10,6 +10,8 @@ public static class BenchSuites
         ["tiny"] = threads => TrainingBenchmarks.Run("tiny", threads),
         ["small"] = threads => TrainingBenchmarks.Run("small", threads),
         ["layer16b"] = LayerBenchmarks.Run,
+        ["attention"] = AttentionBenchmarks.Run,
+        ["elementwise"] = ElementwiseBenchmarks.Run,
     };
 
     /// <summary>Names of the suites; the first one runs when none is asked for.</summary>

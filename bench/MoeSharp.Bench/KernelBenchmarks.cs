@@ -149,7 +149,7 @@ public static class KernelBenchmarks
         return tokens;
     }
 
-    private static NativeBuffer Filled(long length)
+    internal static NativeBuffer Filled(long length)
     {
         NativeBuffer buffer = new(length);
         Span<float> values = All(buffer);
@@ -161,7 +161,7 @@ public static class KernelBenchmarks
         return buffer;
     }
 
-    private static Span<float> All(NativeBuffer buffer) => buffer.Slice(0, checked((int)buffer.Length));
+    internal static Span<float> All(NativeBuffer buffer) => buffer.Slice(0, checked((int)buffer.Length));
 
-    private static string Threads(WorkerPool workers) => workers.Workers == 1 ? "1 thread" : $"{workers.Workers} threads";
+    internal static string Threads(WorkerPool workers) => workers.Workers == 1 ? "1 thread" : $"{workers.Workers} threads";
 }
