@@ -1,5 +1,6 @@
 using System.CommandLine;
 using MoeSharp.Checkpoints;
+using MoeSharp.Cli.Training;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
 using MoeSharp.Tokenization;
@@ -10,7 +11,7 @@ namespace MoeSharp.Cli;
 internal sealed class ModelArguments
 {
     private readonly Option<string> _model = new("--model") { Description = "A run folder (its latest valid checkpoint), a checkpoint, or a Hugging Face model folder.", Required = true };
-    private readonly Option<int> _threads = ThreadsOption();
+    private readonly Option<int> _threads = RunOptions.Threads();
 
     /// <summary>Gives the options to a command.</summary>
     public void AddTo(Command command)
@@ -28,17 +29,7 @@ internal sealed class ModelArguments
             Console.Error.WriteLine($"moe: {damaged.Folder} is damaged and passed over: {damaged.Reason}");
         }
 
-        return new OpenedModel(found.Folder, Threads(parsed, _threads));
-    }
-
-    /// <summary>The option <c>--threads</c>.</summary>
-    public static Option<int> ThreadsOption() => new("--threads") { Description = "Threads to compute with.", DefaultValueFactory = _ => Environment.ProcessorCount };
-
-    /// <summary>Its value, checked.</summary>
-    public static int Threads(ParseResult parsed, Option<int> option)
-    {
-        int threads = parsed.GetValue(option);
-        return threads is >= 1 and <= 1024 ? threads : throw new ConfigurationException($"--threads {threads} must be from 1 to 1024; this machine has {Environment.ProcessorCount}");
+        return new OpenedModel(found.Folder, RunOptions.CheckThreads(parsed.GetValue(_threads)));
     }
 }
 

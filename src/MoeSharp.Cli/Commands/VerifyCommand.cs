@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using MoeSharp.Cli.Training;
 using MoeSharp.Kernels;
 using MoeSharp.Verification;
 
@@ -14,11 +15,11 @@ internal static class VerifyCommand
         Argument<string[]> folders = new("folders") { Description = "Model folders with tokens.json and expected results.", Arity = ArgumentArity.OneOrMore };
         Option<string?> dump = new("--dump") { Description = "Folder for the computed logits, gradients and updated weights, as safetensors under checkpoint names." };
         Option<bool> json = new("--json") { Description = "Print one JSON document: {passed, fixtures: [{folder, passed, failure, checks}]}." };
-        Option<int> threads = ModelArguments.ThreadsOption();
+        Option<int> threads = RunOptions.Threads();
         Command command = new("verify", "Compares logits, routing, losses, gradients and optimiser steps with expected results.") { folders, dump, json, threads };
         command.SetAction(parsed =>
         {
-            using WorkerPool workers = new(ModelArguments.Threads(parsed, threads));
+            using WorkerPool workers = new(RunOptions.CheckThreads(parsed.GetValue(threads)));
             List<VerificationReport> reports = [];
             foreach (string folder in parsed.GetRequiredValue(folders))
             {

@@ -20,7 +20,7 @@ public sealed class CommandTests : IDisposable
     {
         string model = SaveModel();
         string[] arguments = ["generate", "--model", model, "--prompt", "the cat", "--max-tokens", "5", "--seed", "1", "--temperature", "1", "--json"];
-        ProcessResult first = Run(arguments);
+        MoeOutcome first = Run(arguments);
         Assert.Equal(0, first.ExitCode);
         using JsonDocument json = JsonDocument.Parse(first.Output);
         JsonElement root = json.RootElement;
@@ -30,7 +30,7 @@ public sealed class CommandTests : IDisposable
         Assert.Equal(written == 5 ? "length" : "stop", root.GetProperty("finish_reason").GetString());
         Assert.Equal(first.Output, Run(arguments).Output);
 
-        ProcessResult plain = Run(arguments[..^1]);
+        MoeOutcome plain = Run(arguments[..^1]);
         Assert.Equal(root.GetProperty("text").GetString() + "\n", plain.Output);
         Assert.Contains("tokens/s", plain.Error);
     }
@@ -48,7 +48,7 @@ public sealed class CommandTests : IDisposable
     {
         string text = Path.Combine(_folder, "text.txt");
         File.WriteAllText(text, "the cat sat on the mat. the mat sat on the cat.");
-        ProcessResult result = Run(["eval", "--model", SaveModel(), "--data", text, "--json"]);
+        MoeOutcome result = Run(["eval", "--model", SaveModel(), "--data", text, "--json"]);
         Assert.Equal(0, result.ExitCode);
         using JsonDocument json = JsonDocument.Parse(result.Output);
         double loss = json.RootElement.GetProperty("loss").GetDouble();
@@ -71,7 +71,7 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Verify_exits_with_0_when_all_passes_and_1_when_not()
     {
-        ProcessResult passed = Run(["verify", FixtureVerifierTests.Fixture("deepseek_sharded_bf16"), "--json"]);
+        MoeOutcome passed = Run(["verify", FixtureVerifierTests.Fixture("deepseek_sharded_bf16"), "--json"]);
         Assert.Equal(0, passed.ExitCode);
         Assert.True(JsonDocument.Parse(passed.Output).RootElement.GetProperty("passed").GetBoolean());
 
@@ -84,7 +84,7 @@ public sealed class CommandTests : IDisposable
 
         string expected = Path.Combine(broken, "expected.json");
         File.WriteAllText(expected, File.ReadAllText(expected).Replace("\"next_token_ce_loss\": 5.98", "\"next_token_ce_loss\": 6.98", StringComparison.Ordinal));
-        ProcessResult failed = Run(["verify", broken]);
+        MoeOutcome failed = Run(["verify", broken]);
         Assert.Equal(1, failed.ExitCode);
         Assert.Contains("FAIL  next_token_ce_loss", failed.Output);
     }
@@ -99,7 +99,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("generate --model . --prompt x --threads 0", "")]
     public void Wrong_input_is_one_message_and_exit_code_2(string arguments, string part)
     {
-        ProcessResult result = Run(arguments.Split(' '));
+        MoeOutcome result = Run(arguments.Split(' '));
         Assert.Equal(2, result.ExitCode);
         Assert.Contains(part, result.Error);
         Assert.StartsWith("moe: ", result.Error);
@@ -129,7 +129,7 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Doctor_measures_the_machine_and_says_what_fits()
     {
-        ProcessResult result = Run(["doctor", "--json"]);
+        MoeOutcome result = Run(["doctor", "--json"]);
         Assert.Equal(0, result.ExitCode);
         using JsonDocument json = JsonDocument.Parse(result.Output);
         JsonElement machine = json.RootElement.GetProperty("machine");
@@ -165,28 +165,13 @@ public sealed class CommandTests : IDisposable
         return folder;
     }
 
-    private static ProcessResult Run(string[] arguments, string input = "")
+    private static MoeOutcome Run(string[] arguments, string input = "")
     {
         using Process process = Start(arguments);
         process.StandardInput.Write(input);
         process.StandardInput.Close();
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return new ProcessResult(process.ExitCode, output, error.Result);
+        return MoeProcess.Finish(process);
     }
 
-    private static Process Start(string[] arguments)
-    {
-        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "moe.dll"), .. arguments])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            StandardOutputEncoding = Encoding.UTF8,
-        };
-        return Process.Start(start)!; // null only for documents opened by a shell
-    }
-
-    private sealed record ProcessResult(int ExitCode, string Output, string Error);
+    private static Process Start(string[] arguments) => MoeProcess.StartWithInput(".", arguments);
 }

@@ -6,9 +6,21 @@ namespace MoeSharp.Tests.Cli;
 internal static class MoeProcess
 {
     /// <summary>Starts it; output is redirected.</summary>
-    public static Process Start(string folder, params string[] arguments)
+    public static Process Start(string folder, params string[] arguments) => Start(folder, redirectsInput: false, arguments);
+
+    /// <summary>Starts it; output and input are redirected.</summary>
+    public static Process StartWithInput(string folder, params string[] arguments) => Start(folder, redirectsInput: true, arguments);
+
+    private static Process Start(string folder, bool redirectsInput, string[] arguments)
     {
-        ProcessStartInfo start = new("dotnet") { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet")
+        {
+            WorkingDirectory = folder,
+            RedirectStandardInput = redirectsInput,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = System.Text.Encoding.UTF8,
+        };
         start.ArgumentList.Add(typeof(MoeSharp.Cli.CommandLine).Assembly.Location);
         foreach (string argument in arguments)
         {
@@ -22,6 +34,12 @@ internal static class MoeProcess
     public static MoeOutcome Run(string folder, params string[] arguments)
     {
         using Process process = Start(folder, arguments);
+        return Finish(process);
+    }
+
+    /// <summary>Waits for a started process to end.</summary>
+    public static MoeOutcome Finish(Process process)
+    {
         Task<string> error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
