@@ -10,7 +10,7 @@ namespace MoeSharp.Cli.Commands;
 /// <summary><c>moe train</c>: trains a model on the user's text, or goes on with a run.</summary>
 internal static class TrainCommand
 {
-    private const string DefaultPreset = "quickstart";
+    private const string DefaultPreset = "starter";
 
     private static readonly Option<string[]> s_data = new("--data", "-d") { Description = "Files, folders or globs of .txt and .jsonl text in UTF-8.", AllowMultipleArgumentsPerToken = true };
     private static readonly Option<string> s_textField = new("--text-field") { Description = "Field of a .jsonl line that holds its text (default: text)." };

@@ -10,7 +10,7 @@ public sealed class QuickstartCommandTests
     [Fact]
     public void The_dense_companion_has_the_same_activated_feed_forward()
     {
-        ModelConfig moe = ModelPresets.Get("quickstart");
+        ModelConfig moe = TrainingConfigJson.Load("quickstart", null, []).Model!;
         ModelConfig dense = QuickstartRun.DenseOf(moe);
         long router = moe.NumHiddenLayers * (long)moe.Moe!.NumExperts * moe.HiddenSize;
 
