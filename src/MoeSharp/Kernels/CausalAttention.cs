@@ -68,7 +68,7 @@ public static unsafe class CausalAttention
                 Q = qs, QStride = qStride, K = ks, KStride = kStride, V = vs, VStride = vStride,
                 Output = outputs, LogSumExp = sums, ScratchOffset = offset, ScratchLength = scratch,
             };
-            workers.Run(ref job);
+            workers.RunInTurns(ref job);
         }
     }
 
@@ -129,7 +129,7 @@ public static unsafe class CausalAttention
             FillRowTasks(heads, segments, chunk, job.Tasks);
         }
 
-        job.Workers.Run(ref job);
+        job.Workers.RunInTurns(ref job);
     }
 
     // One pass costs five products per tile but only has a task per segment and key/value head; two passes cost seven and split freely.
