@@ -64,9 +64,21 @@ public static unsafe class CausalAttention
         {
             AttentionForward job = new()
             {
-                Workers = workers, Heads = heads, Tasks = tasks, NumTasks = (int)numTasks, Segments = segmentsStart,
-                Q = qs, QStride = qStride, K = ks, KStride = kStride, V = vs, VStride = vStride,
-                Output = outputs, LogSumExp = sums, ScratchOffset = offset, ScratchLength = scratch,
+                Workers = workers,
+                Heads = heads,
+                Tasks = tasks,
+                NumTasks = (int)numTasks,
+                Segments = segmentsStart,
+                Q = qs,
+                QStride = qStride,
+                K = ks,
+                KStride = kStride,
+                V = vs,
+                VStride = vStride,
+                Output = outputs,
+                LogSumExp = sums,
+                ScratchOffset = offset,
+                ScratchLength = scratch,
             };
             workers.RunInTurns(ref job);
         }
@@ -92,10 +104,24 @@ public static unsafe class CausalAttention
         {
             AttentionBackward job = new()
             {
-                Workers = workers, Heads = heads, Segments = segmentsStart,
-                Q = qs, QStride = qStride, K = ks, KStride = kStride, V = vs, VStride = vStride,
-                Output = outputs, LogSumExp = sums, DOutput = dOutputs,
-                Dq = dqs, DqStride = dqStride, Dk = dks, DkStride = dkStride, Dv = dvs, DvStride = dvStride,
+                Workers = workers,
+                Heads = heads,
+                Segments = segmentsStart,
+                Q = qs,
+                QStride = qStride,
+                K = ks,
+                KStride = kStride,
+                V = vs,
+                VStride = vStride,
+                Output = outputs,
+                LogSumExp = sums,
+                DOutput = dOutputs,
+                Dq = dqs,
+                DqStride = dqStride,
+                Dk = dks,
+                DkStride = dkStride,
+                Dv = dvs,
+                DvStride = dvStride,
             };
             if (IsOnePassFaster(workers.Workers, heads.NumKeyValueHeads, segments))
             {
@@ -208,8 +234,12 @@ public static unsafe class CausalAttention
                 {
                     *tasks++ = new AttentionTask
                     {
-                        Segment = s, KeyValueHead = head, RowBegin = begin * group, RowEnd = segment.QueryCount * group,
-                        BlockBegin = begin / AttentionPacking.Block, BlockEnd = (end + AttentionPacking.Block - 1) / AttentionPacking.Block,
+                        Segment = s,
+                        KeyValueHead = head,
+                        RowBegin = begin * group,
+                        RowEnd = segment.QueryCount * group,
+                        BlockBegin = begin / AttentionPacking.Block,
+                        BlockEnd = (end + AttentionPacking.Block - 1) / AttentionPacking.Block,
                     };
                 }
             }

@@ -46,7 +46,16 @@ public static unsafe class RmsNorm
         {
             BackwardJob job = new()
             {
-                Rows = rows, Cols = cols, BlockSize = blocks.Size, Dy = dys, X = xs, Weight = ws, InverseRms = rs, Dx = dxs, Partial = partial, Accumulate = accumulate,
+                Rows = rows,
+                Cols = cols,
+                BlockSize = blocks.Size,
+                Dy = dys,
+                X = xs,
+                Weight = ws,
+                InverseRms = rs,
+                Dx = dxs,
+                Partial = partial,
+                Accumulate = accumulate,
             };
             LaneRows.ForChunks(workers, blocks.Count, 1, job);
             blocks.AddTo(workers, cols, partial, dws);
