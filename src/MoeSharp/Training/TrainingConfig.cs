@@ -84,7 +84,7 @@ public sealed record TrainingConfig
         Require(Budget.Steps is null or > 0, $"budget.steps {Budget.Steps} must be positive");
         Require(Budget.Tokens is null or > 0, $"budget.tokens {Budget.Tokens} must be positive");
         Require(Budget.Minutes is null or > 0, $"budget.minutes {Budget.Minutes} must be positive");
-        Require(Budget.Steps is not null || Budget.Tokens is not null || Budget.Minutes is not null, "the run has no end: set budget.steps, budget.tokens or budget.minutes");
+        Require(Budget.Steps is not null || Budget.Tokens is not null || Budget.Minutes is not null, "the run has no end: give --steps or --minutes, or set budget.tokens");
         Require(Optimizer.Beta1 is >= 0 and < 1, $"optimizer.beta1 {Optimizer.Beta1} must be at least 0 and below 1");
         Require(Optimizer.Beta2 is >= 0 and < 1, $"optimizer.beta2 {Optimizer.Beta2} must be at least 0 and below 1");
         Require(Optimizer.Epsilon > 0, $"optimizer.epsilon {Optimizer.Epsilon} must be positive");

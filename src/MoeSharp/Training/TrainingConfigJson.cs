@@ -16,6 +16,7 @@ public static class TrainingConfigJson
 {
     private const string ModelSection = "model";
     private const string PresetKey = "preset";
+    private const double MinutesOfAnArchitecture = 10; // a preset that is only an architecture trains as long as the default experiment
     private const string ReferencePreset = "deepseek-moe-16b"; // has every key of a model with experts
 
     // Keys that a config.json leaves out where they say what is so anyway.
@@ -29,7 +30,7 @@ public static class TrainingConfigJson
     /// <summary>Builds the configuration of a run.</summary>
     /// <param name="preset">Experiment or architecture to start from, or null.</param>
     /// <param name="file">JSON file, or null.</param>
-    /// <param name="settings">Settings of the form <c>optimizer.beta2=0.98</c>.</param>
+    /// <param name="settings">Settings of the form <c>optimizer.beta2=0.98</c>; one of <c>budget</c> replaces the whole budget of the layers before.</param>
     /// <exception cref="ConfigurationException">A key, a value or a combination of them is wrong; every problem is listed.</exception>
     public static TrainingConfig Load(string? preset, string? file, IReadOnlyList<string> settings)
     {
@@ -44,9 +45,20 @@ public static class TrainingConfigJson
             Overlay(merged, ReadFile(file), file);
         }
 
+        bool setsBudget = settings.Any(setting => setting.StartsWith("budget.", StringComparison.Ordinal));
+        if (setsBudget)
+        {
+            merged["budget"] = Defaults()["budget"]!.DeepClone(); // what the user says replaces the preset's end, it does not come on top; the defaults have every section
+        }
+
         foreach (string setting in settings)
         {
             Overlay(merged, Setting(setting), $"--set {setting}");
+        }
+
+        if (!setsBudget && file is null && ModelPresets.Names.Contains(preset) && !ExperimentFiles.Names.Contains(preset))
+        {
+            merged["budget"]!["minutes"] = MinutesOfAnArchitecture;
         }
 
         return Resolve(merged, file ?? (preset is null ? "the settings" : $"preset {preset}"));

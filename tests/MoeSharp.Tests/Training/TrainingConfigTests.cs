@@ -90,7 +90,7 @@ public sealed class TrainingConfigTests : IDisposable
 
     [Fact]
     public void A_run_without_an_end_is_refused() =>
-        Assert.Contains("no end", Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load("nano", null, [])).Message, StringComparison.Ordinal);
+        Assert.Contains("no end", Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load(null, null, [])).Message, StringComparison.Ordinal);
 
     [Fact]
     public void What_is_written_reads_back()
@@ -111,5 +111,17 @@ public sealed class TrainingConfigTests : IDisposable
         string path = Path.Combine(_folder, "experiment.json");
         File.WriteAllText(path, json);
         return path;
+    }
+
+    [Fact]
+    public void An_architecture_without_a_budget_trains_ten_minutes()
+    {
+        Assert.Equal(new BudgetConfig { Minutes = 10 }, TrainingConfigJson.Load("nano", null, []).Budget);
+    }
+
+    [Fact]
+    public void A_budget_given_replaces_the_budget_of_the_preset()
+    {
+        Assert.Equal(new BudgetConfig { Steps = 5000 }, TrainingConfigJson.Load("starter", null, ["budget.steps=5000"]).Budget);
     }
 }
