@@ -110,16 +110,12 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Ctrl_c_ends_a_text_with_exit_code_130()
     {
-        if (!CanInterrupt())
-        {
-            Assert.Skip("this system has no interrupt signal, or the tests run where it is ignored");
-        }
-
+        MoeProcess.SkipUnlessInterruptible();
         string model = SaveModel(maxPositions: 50_000);
         using Process process = Start(["generate", "--model", model, "--prompt", "the cat", "--max-tokens", "40000", "--temperature", "0"]);
         process.StandardInput.Close();
         Assert.NotEqual(-1, process.StandardOutput.Read()); // it writes: the handler is in place
-        using Process signal = Process.Start("sh", ["-c", $"kill -INT {process.Id}"]);
+        MoeProcess.Interrupt(process);
         process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         Assert.Equal(130, process.ExitCode);
@@ -142,14 +138,6 @@ public sealed class CommandTests : IDisposable
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
-
-    private static bool CanInterrupt()
-    {
-        const string Status = "/proc/self/status";
-        const ulong InterruptBit = 1 << 1; // signal 2, counted from 1
-        string? ignored = File.Exists(Status) ? File.ReadLines(Status).FirstOrDefault(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)) : null;
-        return ignored is not null && (Convert.ToUInt64(ignored["SigIgn:".Length..].Trim(), 16) & InterruptBit) == 0;
-    }
 
     private string SaveModel(int maxPositions = 64)
     {

@@ -45,6 +45,25 @@ internal static class MoeProcess
         process.WaitForExit();
         return new MoeOutcome(process.ExitCode, output, error.Result);
     }
+
+    /// <summary>Sends what Ctrl-C sends.</summary>
+    public static void Interrupt(Process process)
+    {
+        using Process signal = Process.Start("sh", ["-c", $"kill -INT {process.Id}"]);
+        signal.WaitForExit();
+    }
+
+    /// <summary>Skips a test where there is no interrupt, or where a background shell has it ignored: children inherit that.</summary>
+    public static void SkipUnlessInterruptible()
+    {
+        const string Status = "/proc/self/status";
+        const ulong InterruptBit = 1 << 1; // signal 2, counted from 1
+        string? ignored = File.Exists(Status) ? File.ReadLines(Status).FirstOrDefault(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)) : null;
+        if (ignored is null || (Convert.ToUInt64(ignored["SigIgn:".Length..].Trim(), 16) & InterruptBit) != 0)
+        {
+            Assert.Skip("this system has no interrupt signal, or the tests run where it is ignored");
+        }
+    }
 }
 
 /// <summary>How a command ended.</summary>

@@ -102,13 +102,10 @@ public sealed class TrainCommandTests : IDisposable
     [Trait("Category", "Slow")]
     public void Interrupting_saves_and_exits_with_130()
     {
+        MoeProcess.SkipUnlessInterruptible();
         using Process process = MoeProcess.Start(_folder, ["train", "--data", "text.jsonl", "--steps", "100000", "--out", "run", .. s_small]);
         WaitFor(Path.Combine(_folder, "run/metrics.jsonl"), process);
-        using (Process kill = Process.Start("kill", ["-INT", process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]))
-        {
-            kill.WaitForExit();
-        }
-
+        MoeProcess.Interrupt(process);
         process.WaitForExit();
 
         Assert.Equal(130, process.ExitCode);
