@@ -1,49 +1,10 @@
 namespace MoeSharp.Model;
 
-/// <summary>How a router chooses experts.</summary>
-public enum RouterKind
-{
-    /// <summary>Learned softmax scores, the top k kept (DeepSeekMoE, GShard, Switch).</summary>
-    TopK,
-
-    /// <summary>A fixed random table from token id to expert (Hash Layers, arXiv 2106.04426); not trained.</summary>
-    Hash,
-}
-
-/// <summary>The routed and shared experts of a model's MoE layers.</summary>
-public sealed record MoeConfig
-{
-    /// <summary>Routed experts per layer (n_routed_experts).</summary>
-    public required int NumExperts { get; init; }
-
-    /// <summary>Routed experts that each token uses (num_experts_per_tok).</summary>
-    public required int TopK { get; init; }
-
-    /// <summary>Intermediate size of one expert (moe_intermediate_size).</summary>
-    public required int IntermediateSize { get; init; }
-
-    /// <summary>Experts that every token uses (n_shared_experts); they form one feed-forward of NumSharedExperts * IntermediateSize.</summary>
-    public int NumSharedExperts { get; init; }
-
-    /// <summary>Whether the chosen weights are divided by their sum (norm_topk_prob).</summary>
-    public bool NormTopKProb { get; init; }
-
-    /// <summary>Factor on the routing weights (routed_scaling_factor); 1 in DeepSeekMoE.</summary>
-    public float RoutedScalingFactor { get; init; } = 1f;
-
-    /// <summary>How experts are chosen.</summary>
-    public RouterKind Router { get; init; } = RouterKind.TopK;
-
-    /// <summary>Layers before this one are dense (first_k_dense_replace).</summary>
-    public int FirstKDenseReplace { get; init; }
-
-    /// <summary>Every n-th layer is MoE (moe_layer_freq).</summary>
-    public int MoeLayerFreq { get; init; } = 1;
-}
-
 /// <summary>A decoder's architecture, as a Hugging Face config.json describes it.</summary>
 public sealed record ModelConfig
 {
+    private readonly bool? _attentionOutputBias;
+
     /// <summary>Family of the checkpoint: <c>deepseek</c>, later others.</summary>
     public string ModelType { get; init; } = "deepseek";
 
@@ -74,14 +35,70 @@ public sealed record ModelConfig
     /// <summary>Epsilon of the norms.</summary>
     public float RmsNormEps { get; init; } = 1e-6f;
 
+    /// <summary>Rotary positions.</summary>
+    public RopeConfig Rope { get; init; } = new();
+
     /// <summary>Base of the rotary frequencies.</summary>
-    public double RopeTheta { get; init; } = 10000;
+    public double RopeTheta
+    {
+        get => Rope.Theta;
+        init => Rope = Rope with { Theta = value };
+    }
 
     /// <summary>Whether the head shares the embedding's weights.</summary>
     public bool TieWordEmbeddings { get; init; }
 
-    /// <summary>Whether q, k, v and o projections have a bias.</summary>
+    /// <summary>Whether q, k and v projections have a bias.</summary>
     public bool AttentionBias { get; init; }
+
+    /// <summary>Whether the output projection of attention has a bias; the same as <see cref="AttentionBias"/> unless set.</summary>
+    public bool AttentionOutputBias
+    {
+        get => _attentionOutputBias ?? AttentionBias;
+        init => _attentionOutputBias = value;
+    }
+
+    /// <summary>Latent attention, or null for heads with their own keys and values.</summary>
+    public LatentAttentionConfig? LatentAttention { get; init; }
+
+    /// <summary>Normalisation of queries and keys.</summary>
+    public QueryKeyNorm QueryKeyNorm { get; init; }
+
+    /// <summary>Queries, keys and values are clamped to plus and minus this (clip_qkv); 0 for no clamp.</summary>
+    public float ClipQkv { get; init; }
+
+    /// <summary>Factor on the attention scores; 0 for 1 / sqrt(head_dim) (times YaRN's, see <see cref="RopeConfig.MscaleAllDim"/>).</summary>
+    public float AttentionScale { get; init; }
+
+    /// <summary>Scores become cap * tanh(score / cap) (Grok-1: 30); 0 for none.</summary>
+    public float AttentionScoreCap { get; init; }
+
+    /// <summary>Whether every head has an extra logit in its softmax that takes no value (gpt-oss).</summary>
+    public bool HasAttentionSinks { get; init; }
+
+    /// <summary>Tokens seen by <see cref="AttentionKind.Sliding"/> layers.</summary>
+    public int SlidingWindow { get; init; }
+
+    /// <summary>Attention of each layer; empty when all are <see cref="AttentionKind.Full"/>.</summary>
+    public IReadOnlyList<AttentionKind> LayerAttention { get; init; } = [];
+
+    /// <summary>How a block is put together.</summary>
+    public BlockLayout BlockLayout { get; init; }
+
+    /// <summary>Factors of the block layout that has some.</summary>
+    public ResidualScales ResidualScales { get; init; } = new();
+
+    /// <summary>Whether the norms subtract the mean (LayerNorm without bias, DBRX) instead of being RMS norms.</summary>
+    public bool UsesLayerNorm { get; init; }
+
+    /// <summary>Factor on the embedding's output (Grok-1).</summary>
+    public float EmbeddingScale { get; init; } = 1f;
+
+    /// <summary>Factor on the logits (Grok-1).</summary>
+    public float LogitScale { get; init; } = 1f;
+
+    /// <summary>Logits become cap * tanh(logit / cap); 0 for none.</summary>
+    public float LogitCap { get; init; }
 
     /// <summary>Standard deviation of new weights (initializer_range); the paper trains with 0.006.</summary>
     public float InitializerRange { get; init; } = 0.006f;
@@ -96,7 +113,11 @@ public sealed record ModelConfig
     public MoeConfig? Moe { get; init; }
 
     /// <summary>Whether layer <paramref name="layer"/> (from 0) has routed experts.</summary>
-    public bool IsMoeLayer(int layer) => Moe is { } moe && layer >= moe.FirstKDenseReplace && layer % moe.MoeLayerFreq == 0;
+    public bool IsMoeLayer(int layer) => Moe is { } moe && layer >= moe.FirstKDenseReplace
+        && (moe.MoeLayerEndsPeriod ? layer + 1 : layer) % moe.MoeLayerFreq == 0 && !moe.DenseLayers.Contains(layer);
+
+    /// <summary>Attention of layer <paramref name="layer"/> (from 0).</summary>
+    public AttentionKind AttentionOf(int layer) => layer < LayerAttention.Count ? LayerAttention[layer] : AttentionKind.Full;
 
     /// <summary>Number of layers with routed experts.</summary>
     public int NumMoeLayers => Enumerable.Range(0, NumHiddenLayers).Count(IsMoeLayer);
