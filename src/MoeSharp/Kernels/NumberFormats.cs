@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace MoeSharp.Kernels;
@@ -44,11 +45,47 @@ public static class NumberFormats
     /// <param name="values">= floats, [n].</param>
     public static void ReadFloat16(ReadOnlySpan<byte> source, Span<float> values)
     {
-        ReadOnlySpan<Half> halves = MemoryMarshal.Cast<byte, Half>(source)[..values.Length];
+        ReadOnlySpan<ushort> halves = MemoryMarshal.Cast<byte, ushort>(source)[..values.Length];
+        int i = 0;
+        for (; i <= values.Length - Vector<ushort>.Count; i += Vector<ushort>.Count)
+        {
+            Vector.Widen(new Vector<ushort>(halves[i..]), out Vector<uint> lower, out Vector<uint> upper);
+            WidenHalf(lower).CopyTo(values[i..]);
+            WidenHalf(upper).CopyTo(values[(i + Vector<uint>.Count)..]);
+        }
+
+        for (; i < values.Length; i++)
+        {
+            values[i] = (float)BitConverter.UInt16BitsToHalf(halves[i]);
+        }
+    }
+
+    /// <summary>Narrows float32 to IEEE half precision, rounding to nearest even; too large becomes infinity.</summary>
+    /// <param name="values">Floats, [n].</param>
+    /// <param name="destination">= bytes, [2 n].</param>
+    public static void WriteFloat16(ReadOnlySpan<float> values, Span<byte> destination)
+    {
+        Span<Half> halves = MemoryMarshal.Cast<byte, Half>(destination);
         for (int i = 0; i < values.Length; i++)
         {
-            values[i] = (float)halves[i];
+            halves[i] = (Half)values[i];
         }
+    }
+
+    // The half's exponent and fraction move to their place in a float and the exponent is re-biased. Exponent 31 (infinity, NaN) is re-biased twice;
+    // exponent 0 (zero, subnormal) is read as 2^-14 (1 + fraction), from which 2^-14 is subtracted again: exact.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector<float> WidenHalf(Vector<uint> halves)
+    {
+        const uint Exponent = 0x0F800000;
+        const uint Rebias = (127 - 15) << 23;
+        const uint Smallest = (127 - 14) << 23; // 2^-14
+        Vector<uint> moved = (halves & new Vector<uint>(0x7FFF)) << 13;
+        Vector<uint> exponent = moved & new Vector<uint>(Exponent);
+        Vector<uint> normal = moved + new Vector<uint>(Rebias) + (Vector.Equals(exponent, new Vector<uint>(Exponent)) & new Vector<uint>(Rebias));
+        Vector<uint> small = Vector.AsVectorUInt32(Vector.AsVectorSingle(moved + new Vector<uint>(Smallest)) - Vector.AsVectorSingle(new Vector<uint>(Smallest)));
+        Vector<uint> magnitude = Vector.ConditionalSelect(Vector.Equals(exponent, Vector<uint>.Zero), small, normal);
+        return Vector.AsVectorSingle(magnitude | ((halves & new Vector<uint>(0x8000)) << 16));
     }
 
     /// <summary>Narrows float64, rounding to nearest even.</summary>
