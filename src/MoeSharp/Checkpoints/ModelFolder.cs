@@ -38,7 +38,7 @@ public static class ModelFolder
     {
         ModelConfig config = LoadConfig(folder);
         using SafetensorsFolder weights = SafetensorsFolder.Open(folder);
-        IReadOnlyList<WeightSlice> slices = CheckedSlices(folder, weights, config); // before a size from the file decides an allocation
+        IReadOnlyList<WeightSlice> slices = WeightNames.Match(config, weights); // before a size from the file decides an allocation
         LanguageModel model = new(config);
         try
         {
@@ -104,7 +104,7 @@ public static class ModelFolder
     public static void LoadWeights(string folder, ModelConfig config, IReadOnlyList<Parameter> parameters)
     {
         using SafetensorsFolder weights = SafetensorsFolder.Open(folder);
-        Fill(parameters, weights, CheckedSlices(folder, weights, config));
+        Fill(parameters, weights, WeightNames.Match(config, weights));
     }
 
     private static void Fill(IReadOnlyList<Parameter> parameters, SafetensorsFolder weights, IReadOnlyList<WeightSlice> slices)
@@ -112,8 +112,8 @@ public static class ModelFolder
         Dictionary<string, Parameter> byName = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
         foreach (WeightSlice slice in slices)
         {
-            Span<float> destination = byName[slice.ParameterName].Value.Slice(checked((int)slice.Offset), checked((int)slice.Length));
-            weights.FileOf(slice.CheckpointName)!.ReadFloats(slice.CheckpointName, destination); // CheckedSlices has seen it
+            Span<float> destination = byName[slice.ParameterName].Value.Slice(checked((int)slice.FirstElement), checked((int)slice.Length));
+            WeightRows.Read(weights, weights.Find(slice.CheckpointName)!, slice, 0, destination); // Match has found it
         }
     }
 
@@ -171,45 +171,6 @@ public static class ModelFolder
                 writer.CopyFile(name, Path.Combine(tokenizerFolder, name));
             }
         }
-    }
-
-    private static IReadOnlyList<WeightSlice> CheckedSlices(string folder, SafetensorsFolder weights, ModelConfig config)
-    {
-        if (WeightNames.Count(config) > 2L * (weights.Names.Count + 1000))
-        {
-            throw new FileFormatException($"{folder}: {ConfigFile} describes {WeightNames.Count(config)} tensors, but the weights hold {weights.Names.Count}");
-        }
-
-        IReadOnlyList<WeightSlice> slices = WeightNames.Of(config);
-        List<string> missing = [];
-        List<string> misshapen = [];
-        HashSet<string> expected = new(StringComparer.Ordinal);
-        foreach (WeightSlice slice in slices)
-        {
-            expected.Add(slice.CheckpointName);
-            if (weights.FileOf(slice.CheckpointName) is not { } file)
-            {
-                missing.Add(slice.CheckpointName);
-            }
-            else if (file.Tensor(slice.CheckpointName).Shape is { } shape && !shape.SequenceEqual(slice.Shape.Select(dimension => (long)dimension)))
-            {
-                misshapen.Add($"{slice.CheckpointName} is [{string.Join(", ", shape)}], not [{string.Join(", ", slice.Shape)}]");
-            }
-        }
-
-        List<string> unknown = [.. weights.Names.Where(name => !expected.Contains(name) && !WeightNames.IsIgnorable(name, config)).Select(SafetensorsHeader.Shown)];
-        if (missing.Count + misshapen.Count + unknown.Count > 0)
-        {
-            throw new FileFormatException($"{folder}: the weights do not fit {ConfigFile}: {string.Join("; ", Listed("missing", missing).Concat(Listed("wrong shape", misshapen)).Concat(Listed("unknown", unknown)))}");
-        }
-
-        return slices;
-    }
-
-    private static IEnumerable<string> Listed(string what, List<string> items)
-    {
-        const int MostShown = 8;
-        return items.Count == 0 ? [] : [$"{items.Count} {what}: {string.Join(", ", items.Take(MostShown))}{(items.Count > MostShown ? ", ..." : "")}"];
     }
 
     private static string GenerationConfig(ModelConfig config)

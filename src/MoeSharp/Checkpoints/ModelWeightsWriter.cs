@@ -12,70 +12,88 @@ internal static class ModelWeightsWriter
     public static void Write(FolderWriter writer, ModelConfig config, IReadOnlyList<Parameter> parameters, ModelFolderOptions options)
     {
         Dictionary<string, Parameter> byName = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
-        List<List<WeightSlice>> shards = Shards(WeightNames.Of(config), options);
+        List<List<CheckpointTensor>> shards = Shards(CheckpointTensor.Group(WeightNames.Of(config)), options);
         if (shards.Count == 1)
         {
             WriteShard(writer, SafetensorsFolder.SingleFile, shards[0], byName, options.WeightType);
             return;
         }
 
-        List<(string File, List<WeightSlice> Slices)> named = [.. shards.Select((shard, index) => ($"model-{index + 1:D5}-of-{shards.Count:D5}.safetensors", shard))];
-        foreach ((string file, List<WeightSlice> slices) in named)
+        List<(string File, List<CheckpointTensor> Tensors)> named = [.. shards.Select((shard, index) => ($"model-{index + 1:D5}-of-{shards.Count:D5}.safetensors", shard))];
+        foreach ((string file, List<CheckpointTensor> tensors) in named)
         {
-            WriteShard(writer, file, slices, byName, options.WeightType);
+            WriteShard(writer, file, tensors, byName, options.WeightType);
         }
 
         writer.WriteText(SafetensorsFolder.IndexFile, Index(named, options.WeightType));
     }
 
     // Fills each shard up to the bound; a single tensor above the bound gets a shard of its own.
-    private static List<List<WeightSlice>> Shards(IReadOnlyList<WeightSlice> slices, ModelFolderOptions options)
+    private static List<List<CheckpointTensor>> Shards(IReadOnlyList<CheckpointTensor> tensors, ModelFolderOptions options)
     {
-        List<List<WeightSlice>> shards = [[]];
+        List<List<CheckpointTensor>> shards = [[]];
         long bytes = 0;
-        foreach (WeightSlice slice in slices)
+        foreach (CheckpointTensor tensor in tensors)
         {
-            long sliceBytes = Layout(slice, options.WeightType).ByteLength;
-            if (shards[^1].Count > 0 && bytes + sliceBytes > options.LargestFileBytes)
+            long tensorBytes = Layout(tensor, options.WeightType).ByteLength;
+            if (shards[^1].Count > 0 && bytes + tensorBytes > options.LargestFileBytes)
             {
                 shards.Add([]);
                 bytes = 0;
             }
 
-            shards[^1].Add(slice);
-            bytes += sliceBytes;
+            shards[^1].Add(tensor);
+            bytes += tensorBytes;
         }
 
         return shards;
     }
 
-    private static void WriteShard(FolderWriter writer, string file, List<WeightSlice> slices, Dictionary<string, Parameter> parameters, SafetensorsType type) =>
+    private static void WriteShard(FolderWriter writer, string file, List<CheckpointTensor> tensors, Dictionary<string, Parameter> parameters, SafetensorsType type) =>
         writer.Write(file, stream =>
         {
-            SafetensorsWriter weights = new(stream, [.. slices.Select(slice => Layout(slice, type))], new Dictionary<string, string>());
-            foreach (WeightSlice slice in slices)
+            SafetensorsWriter weights = new(stream, [.. tensors.Select(tensor => Layout(tensor, type))], new Dictionary<string, string>());
+            foreach (CheckpointTensor tensor in tensors)
             {
-                weights.Append(parameters[slice.ParameterName].Value.Slice(checked((int)slice.Offset), checked((int)slice.Length)));
+                Append(weights, tensor, parameters);
             }
 
             weights.Finish();
         });
 
-    private static string Index(List<(string File, List<WeightSlice> Slices)> shards, SafetensorsType type)
+    private static void Append(SafetensorsWriter weights, CheckpointTensor tensor, Dictionary<string, Parameter> parameters)
+    {
+        if (tensor.IsOneRange)
+        {
+            WeightSlice slice = tensor.Slices[0];
+            weights.Append(parameters[slice.ParameterName].Value.Slice(checked((int)slice.FirstElement), checked((int)slice.Length)));
+            return;
+        }
+
+        float[] values = new float[tensor.Length];
+        foreach (WeightSlice slice in tensor.Slices)
+        {
+            WeightRows.Scatter(slice, parameters[slice.ParameterName].Value, values);
+        }
+
+        weights.Append(values);
+    }
+
+    private static string Index(List<(string File, List<CheckpointTensor> Tensors)> shards, SafetensorsType type)
     {
         using MemoryStream stream = new();
         using (Utf8JsonWriter json = new(stream, new JsonWriterOptions { Indented = true, NewLine = "\n" }))
         {
             json.WriteStartObject();
             json.WriteStartObject("metadata");
-            json.WriteNumber("total_size", shards.Sum(shard => shard.Slices.Sum(slice => Layout(slice, type).ByteLength)));
+            json.WriteNumber("total_size", shards.Sum(shard => shard.Tensors.Sum(tensor => Layout(tensor, type).ByteLength)));
             json.WriteEndObject();
             json.WriteStartObject("weight_map");
-            foreach ((string file, List<WeightSlice> slices) in shards)
+            foreach ((string file, List<CheckpointTensor> tensors) in shards)
             {
-                foreach (WeightSlice slice in slices)
+                foreach (CheckpointTensor tensor in tensors)
                 {
-                    json.WriteString(slice.CheckpointName, file);
+                    json.WriteString(tensor.Name, file);
                 }
             }
 
@@ -86,5 +104,5 @@ internal static class ModelWeightsWriter
         return Encoding.UTF8.GetString(stream.ToArray()) + "\n";
     }
 
-    private static TensorLayout Layout(WeightSlice slice, SafetensorsType type) => new(slice.CheckpointName, type, slice.Shape);
+    private static TensorLayout Layout(CheckpointTensor tensor, SafetensorsType type) => new(tensor.Name, type, [.. tensor.Shape.Select(dimension => checked((int)dimension))]);
 }

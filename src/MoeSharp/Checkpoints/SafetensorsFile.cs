@@ -113,6 +113,25 @@ public sealed class SafetensorsFile : IDisposable
         }
     }
 
+    /// <summary>Copies part of a tensor as it is stored.</summary>
+    /// <param name="name">Tensor.</param>
+    /// <param name="first">First element.</param>
+    /// <param name="count">Elements.</param>
+    /// <param name="bytes">= their bytes.</param>
+    /// <exception cref="FileFormatException">There is no such tensor.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The range leaves the tensor.</exception>
+    public void ReadBytes(string name, long first, long count, Span<byte> bytes)
+    {
+        SafetensorsTensor tensor = Tensor(name);
+        int width = tensor.Type.Bits() / 8;
+        if (first < 0 || count < 0 || first > tensor.Length - count)
+        {
+            throw new ArgumentOutOfRangeException(nameof(first), $"{Path}: range {first}+{count} leaves tensor {SafetensorsHeader.Shown(name)} of {tensor.Length} elements");
+        }
+
+        _mapping.Slice(_dataBegin + tensor.Begin + (first * width), checked((int)(count * width))).CopyTo(bytes);
+    }
+
     /// <summary>Reads a whole tensor of integers.</summary>
     /// <param name="name">Tensor.</param>
     /// <param name="values">= elements in row-major order; exactly as long as the tensor.</param>

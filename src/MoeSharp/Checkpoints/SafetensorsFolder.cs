@@ -1,10 +1,11 @@
 using System.Text.Json;
+using MoeSharp.Kernels.Formats;
 using MoeSharp.Model;
 
 namespace MoeSharp.Checkpoints;
 
 /// <summary>The weights of a model folder: one <c>model.safetensors</c>, or shards listed in <c>model.safetensors.index.json</c>.</summary>
-public sealed class SafetensorsFolder : IDisposable
+public sealed class SafetensorsFolder : IWeightSource
 {
     /// <summary>Name of an unsharded weight file.</summary>
     public const string SingleFile = "model.safetensors";
@@ -17,16 +18,14 @@ public sealed class SafetensorsFolder : IDisposable
     private readonly Dictionary<string, SafetensorsFile> _files = new(StringComparer.Ordinal);
     private readonly Dictionary<string, SafetensorsFile> _fileOfTensor = new(StringComparer.Ordinal);
 
-    private SafetensorsFolder()
-    {
-    }
+    private SafetensorsFolder(string folder) => Description = folder;
 
     /// <summary>Opens the weights of a folder; a single file is preferred when both forms are present.</summary>
     /// <exception cref="ConfigurationException">The folder holds no safetensors weights.</exception>
     /// <exception cref="FileFormatException">A file breaks the format, a shard is missing, or a tensor is not where the index says.</exception>
     public static SafetensorsFolder Open(string folder)
     {
-        SafetensorsFolder result = new();
+        SafetensorsFolder result = new(folder);
         try
         {
             if (File.Exists(Path.Combine(folder, SingleFile)))
@@ -57,8 +56,39 @@ public sealed class SafetensorsFolder : IDisposable
         }
     }
 
-    /// <summary>All tensor names.</summary>
+    /// <inheritdoc/>
+    public string Description { get; }
+
+    /// <inheritdoc/>
     public IReadOnlyCollection<string> Names => _fileOfTensor.Keys;
+
+    /// <inheritdoc/>
+    public WeightTensor? Find(string name)
+    {
+        if (!_fileOfTensor.TryGetValue(name, out SafetensorsFile? file))
+        {
+            return null;
+        }
+
+        SafetensorsTensor tensor = file.Tensor(name);
+        WeightFormat? format = tensor.Type switch
+        {
+            SafetensorsType.F32 => WeightFormat.F32,
+            SafetensorsType.BF16 => WeightFormat.BF16,
+            SafetensorsType.F16 => WeightFormat.F16,
+            SafetensorsType.F64 => WeightFormat.F64,
+            _ => null,
+        };
+        return format is { } known
+            ? new WeightTensor(name, tensor.Shape, known)
+            : throw new FileFormatException($"{file.Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}; weights can be read from F32, BF16, F16 and F64");
+    }
+
+    /// <inheritdoc/>
+    public void ReadBlocks(WeightTensor tensor, long firstElement, long count, Span<byte> blocks) => _fileOfTensor[tensor.Name].ReadBytes(tensor.Name, firstElement, count, blocks);
+
+    /// <inheritdoc/>
+    public void ReadFloats(WeightTensor tensor, long firstElement, Span<float> values) => _fileOfTensor[tensor.Name].ReadFloats(tensor.Name, firstElement, values);
 
     /// <summary>The file that holds a tensor, or null.</summary>
     public SafetensorsFile? FileOf(string tensor) => _fileOfTensor.GetValueOrDefault(tensor);

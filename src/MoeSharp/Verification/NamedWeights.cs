@@ -17,7 +17,7 @@ internal static class NamedWeights
     private static List<NamedTensor> Slices(LanguageModel model, Func<Parameter, float[]> copy)
     {
         Dictionary<string, float[]> copies = model.Parameters.ToDictionary(parameter => parameter.Name, copy, StringComparer.Ordinal);
-        return [.. WeightNames.Of(model.Config).Select(slice =>
-            new NamedTensor(slice.CheckpointName, slice.Shape, copies[slice.ParameterName].AsMemory(checked((int)slice.Offset), checked((int)slice.Length))))];
+        return [.. CheckpointTensor.Group(WeightNames.Of(model.Config)).Select(tensor =>
+            new NamedTensor(tensor.Name, [.. tensor.Shape.Select(dimension => checked((int)dimension))], tensor.Gather(name => copies[name])))];
     }
 }

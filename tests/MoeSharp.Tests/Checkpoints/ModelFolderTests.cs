@@ -54,10 +54,10 @@ public sealed class ModelFolderTests
     {
         Dictionary<string, long> next = [];
         HashSet<string> names = [];
-        foreach (WeightSlice slice in WeightNames.Of(config).OrderBy(slice => slice.Offset))
+        foreach (WeightSlice slice in WeightNames.Of(config).OrderBy(slice => slice.FirstElement))
         {
-            Assert.Equal(next.GetValueOrDefault(slice.ParameterName), slice.Offset);
-            next[slice.ParameterName] = slice.Offset + slice.Length;
+            Assert.Equal(next.GetValueOrDefault(slice.ParameterName), slice.FirstElement);
+            next[slice.ParameterName] = slice.FirstElement + slice.Length;
             Assert.True(names.Add(slice.CheckpointName), name);
         }
 
@@ -134,7 +134,7 @@ public sealed class ModelFolderTests
     {
         using TemporaryFolder folder = new();
         ModelConfig tied = TestModel.Small with { TieWordEmbeddings = true };
-        List<NamedTensor> tensors = [.. WeightNames.Of(TestModel.Small).Select(slice => new NamedTensor(slice.CheckpointName, slice.Shape, new float[slice.Length]))];
+        List<NamedTensor> tensors = [.. WeightNames.Of(TestModel.Small).Select(slice => new NamedTensor(slice.CheckpointName, [.. slice.CheckpointShape.Select(dimension => (int)dimension)], new float[slice.Length]))];
         tensors.Add(new NamedTensor("model.layers.0.self_attn.rotary_emb.inv_freq", [1], new float[1]));
         SafetensorsWriter.WriteFile(folder["model.safetensors"], tensors);
 
