@@ -43,7 +43,7 @@ public static class AttentionBenchmarks
         double pairs = (double)batch * heads.NumHeads * length * (length + 1) / 2;
         Interleaved timer = new(workers);
         timer.Add("forward", ForwardOperations * heads.HeadDim * pairs, () => CausalAttention.Forward(
-            workers, heads, segments, From(qkv, 0), stride, From(qkv, hidden), stride, From(qkv, 2 * hidden), stride, From(output, 0), From(logSumExp, 0)));
+            workers, heads, segments, From(qkv, 0), stride, From(qkv, hidden), stride, From(qkv, 2 * hidden), stride, [], From(output, 0), From(logSumExp, 0)));
         timer.Add("backward", BackwardOperations * heads.HeadDim * pairs, () => CausalAttention.Backward(
             workers, heads, segments, From(qkv, 0), stride, From(qkv, hidden), stride, From(qkv, 2 * hidden), stride, From(output, 0), From(logSumExp, 0),
             From(dOutput, 0), From(gradient, 0), stride, From(gradient, hidden), stride, From(gradient, 2 * hidden), stride));
@@ -58,7 +58,7 @@ public static class AttentionBenchmarks
         using NativeBuffer k = KernelBenchmarks.Filled((long)length * hidden), v = KernelBenchmarks.Filled((long)length * hidden);
         Interleaved timer = new(workers);
         timer.Add("decode", ForwardOperations * heads.HeadDim * heads.NumHeads * length, () => CausalAttention.Forward(
-            workers, heads, segments, From(q, 0), hidden, From(k, 0), hidden, From(v, 0), hidden, From(output, 0), From(logSumExp, 0)));
+            workers, heads, segments, From(q, 0), hidden, From(k, 0), hidden, From(v, 0), hidden, [], From(output, 0), From(logSumExp, 0)));
         Report(workers, timer, $"attention 1x{heads.NumHeads}x{length}x{heads.HeadDim}", results);
     }
 

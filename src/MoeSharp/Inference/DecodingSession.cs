@@ -29,7 +29,7 @@ public sealed class DecodingSession : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(chunkSize, 1);
         _model = model;
         _chunkSize = chunkSize;
-        _cache = new KeyValueCache(model.Config.NumHiddenLayers, model.Config.NumKeyValueHeads * model.Config.HeadDim, capacity);
+        _cache = new KeyValueCache(model.Config.NumHiddenLayers, capacity);
         _context = new ForwardContext(workers) { Cache = _cache };
         _logits = new float[model.Config.VocabSize];
     }

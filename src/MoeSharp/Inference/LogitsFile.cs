@@ -41,7 +41,7 @@ public static class LogitsFile
     private static void WriteSequence(LanguageModel model, int[] sequence, float[] logits, FileStream stream, WorkerPool workers, CancellationToken cancellation)
     {
         int vocab = model.Config.VocabSize;
-        using KeyValueCache cache = new(model.Config.NumHiddenLayers, model.Config.NumKeyValueHeads * model.Config.HeadDim, sequence.Length);
+        using KeyValueCache cache = new(model.Config.NumHiddenLayers, sequence.Length);
         using ForwardContext context = new(workers) { Cache = cache };
         TokenBatch batch = new();
         while (cache.Length < sequence.Length)

@@ -9,6 +9,9 @@ internal static unsafe class AttentionPacking
     /// <summary>Keys per block. Blocks start at multiples of this within a segment, so a row meets its keys in the same groups in every call.</summary>
     public const int Block = 64;
 
+    /// <summary>Blocks per partition of the keys, after which the running softmax starts anew: 512 keys, so that even 4,096 give eight workers a part.</summary>
+    public const int PartitionBlocks = 8;
+
     /// <summary>Width of a packed row: the head's, rounded up to whole vectors.</summary>
     public static int PaddedWidth<L, V>(int headDim)
         where L : struct, ILanes<V>

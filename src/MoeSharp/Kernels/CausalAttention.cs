@@ -1,35 +1,15 @@
 namespace MoeSharp.Kernels;
 
-/// <summary>Head geometry of an attention call.</summary>
-/// <param name="NumHeads">Query heads.</param>
-/// <param name="NumKeyValueHeads">Key/value heads; divides NumHeads. Query head h reads head h / (NumHeads / NumKeyValueHeads).</param>
-/// <param name="HeadDim">Width of a head.</param>
-/// <param name="Scale">Factor on the scores, usually 1/sqrt(HeadDim).</param>
-public readonly record struct AttentionHeads(int NumHeads, int NumKeyValueHeads, int HeadDim, float Scale);
-
-/// <summary>One causal sequence: query rows and the key rows that they may see.</summary>
-/// <remarks>Query i of the segment sees keys 0 to KeyCount - QueryCount + i: in training both counts are equal, with a cache there are more keys.</remarks>
-/// <param name="QueryBegin">First query row.</param>
-/// <param name="QueryCount">Number of query rows.</param>
-/// <param name="KeyBegin">First key and value row.</param>
-/// <param name="KeyCount">Number of key rows, at least QueryCount.</param>
-public readonly record struct AttentionSegment(int QueryBegin, int QueryCount, int KeyBegin, int KeyCount);
-
 /// <summary>Causal softmax attention, computed block by block so that the score matrix is never stored.</summary>
 /// <remarks>
 /// softmax(scale Q K^T) V with a running maximum and sum (FlashAttention, arXiv 2205.14135, algorithm 1). A query row's result
 /// depends on its keys alone, bit for bit: not on the other rows of the call, the segment it starts in, or the workers.
-/// Rows have their own stride, so that q, k and v may be columns of one fused matrix.
+/// Rows have their own stride, so that q, k and v may be columns of one fused matrix, and values columns of the keys.
 /// </remarks>
 public static unsafe class CausalAttention
 {
-    // Rows packed at once in the forward pass: queries and outputs of 512 rows of 64 are 256 KiB, a quarter of a usual second-level cache.
-    private const int MostForwardRows = 512;
-
-    // Several tasks per worker even out the triangle; fewer repack the same keys less often.
+    // Several tasks per worker even out the triangle.
     private const int TasksPerWorker = 4;
-
-    private const int IntsPerTask = 6;
 
     /// <summary>Writes the attended values and the log-sum-exp of every row's scaled scores.</summary>
     /// <param name="workers">Worker pool.</param>
@@ -41,46 +21,33 @@ public static unsafe class CausalAttention
     /// <param name="kStride">Floats between key rows.</param>
     /// <param name="v">Values.</param>
     /// <param name="vStride">Floats between value rows.</param>
-    /// <param name="output">= attended values, [rows, NumHeads * HeadDim], dense.</param>
+    /// <param name="sinks">One more logit per query head that takes its share of the softmax and gives no value, [NumHeads]; empty for none.</param>
+    /// <param name="output">= attended values, [rows, NumHeads * ValueDim], dense.</param>
     /// <param name="logSumExp">= natural log of the softmax denominator, [rows, NumHeads].</param>
     /// <exception cref="ShapeException">A segment leaves a span, or the head counts do not divide.</exception>
-    public static void Forward(WorkerPool workers, AttentionHeads heads, ReadOnlySpan<AttentionSegment> segments, ReadOnlySpan<float> q, int qStride, ReadOnlySpan<float> k, int kStride, ReadOnlySpan<float> v, int vStride, Span<float> output, Span<float> logSumExp)
+    public static void Forward(WorkerPool workers, AttentionHeads heads, ReadOnlySpan<AttentionSegment> segments, ReadOnlySpan<float> q, int qStride, ReadOnlySpan<float> k, int kStride, ReadOnlySpan<float> v, int vStride, ReadOnlySpan<float> sinks, Span<float> output, Span<float> logSumExp)
     {
         const string Operation = "CausalAttention.Forward";
         Extent extent = Measure(heads, segments, Operation);
         extent.CheckInputs(heads, q.Length, qStride, k.Length, kStride, v.Length, vStride, Operation);
         extent.CheckRows(heads, output.Length, logSumExp.Length, Operation, nameof(output));
-
-        int queries = ForwardQueries(workers, heads, extent);
-        long chunks = Chunks(segments, queries);
-        long numTasks = checked(chunks * heads.NumKeyValueHeads);
-        long rows = (long)Math.Min(queries, extent.LongestSegment) * (heads.NumHeads / heads.NumKeyValueHeads);
-        long offset = TaskFloats(numTasks);
-        long scratch = AttentionForward.ScratchFloats(heads.HeadDim, rows);
-        AttentionTask* tasks = (AttentionTask*)workers.Scratch(0, offset + scratch);
-        FillRowTasks(heads, segments, queries, tasks);
-        fixed (AttentionSegment* segmentsStart = segments)
-        fixed (float* qs = q, ks = k, vs = v, outputs = output, sums = logSumExp)
+        fixed (float* qs = q, ks = k, vs = v, sinkLogits = sinks, outputs = output, sums = logSumExp)
         {
             AttentionForward job = new()
             {
                 Workers = workers,
                 Heads = heads,
-                Tasks = tasks,
-                NumTasks = (int)numTasks,
-                Segments = segmentsStart,
                 Q = qs,
                 QStride = qStride,
                 K = ks,
                 KStride = kStride,
                 V = vs,
                 VStride = vStride,
+                Sinks = CheckSinks(heads, sinks.Length, Operation) ? sinkLogits : null,
                 Output = outputs,
                 LogSumExp = sums,
-                ScratchOffset = offset,
-                ScratchLength = scratch,
             };
-            workers.RunInTurns(ref job);
+            RunForward(ref job, segments);
         }
     }
 
@@ -90,6 +57,11 @@ public static unsafe class CausalAttention
     {
         const string Operation = "CausalAttention.Backward";
         Extent extent = Measure(heads, segments, Operation);
+        if (!heads.IsPlain)
+        {
+            ShapeException.Throw(Operation, nameof(heads), "[ValueDim equal to HeadDim, no window, no cap]", heads.ToString());
+        }
+
         foreach (AttentionSegment segment in segments)
         {
             Require.Length(segment.QueryCount, segment.KeyCount, Operation, "segments.QueryCount");
@@ -135,6 +107,34 @@ public static unsafe class CausalAttention
         }
     }
 
+    private static void RunForward(ref AttentionForward job, ReadOnlySpan<AttentionSegment> segments)
+    {
+        AttentionForwardPlan plan = new(job.Heads, segments, job.Workers.Workers);
+        job.ScratchOffset = plan.Floats;
+        job.ScratchLength = AttentionForward.ScratchFloats(job.Heads, plan.MostRowsOfTask);
+        float* memory = job.Workers.Scratch(0, job.ScratchOffset + job.ScratchLength);
+        job.Tasks = (AttentionTask*)memory;
+        job.Splits = (AttentionSplit*)(memory + plan.TaskFloats);
+        job.States = memory + plan.TaskFloats + plan.SplitFloats;
+        job.NumTasks = plan.NumTasks;
+        plan.Fill(job.Tasks, job.Splits);
+        fixed (AttentionSegment* segmentsStart = segments)
+        {
+            job.Segments = segmentsStart;
+            job.Workers.RunInTurns(ref job);
+        }
+    }
+
+    private static bool CheckSinks(AttentionHeads heads, int sinks, string operation)
+    {
+        if (sinks != 0)
+        {
+            Require.Length(sinks, heads.NumHeads, operation, nameof(sinks));
+        }
+
+        return sinks != 0;
+    }
+
     private static void RunBackward(ref AttentionBackward job, ReadOnlySpan<AttentionSegment> segments, Extent extent, AttentionGradients gradients, int chunk)
     {
         AttentionHeads heads = job.Heads;
@@ -177,17 +177,7 @@ public static unsafe class CausalAttention
         return OnePass * rounds <= TwoPasses * total / workers;
     }
 
-    // Enough tasks for all workers, but not so many that packing the same keys again shows.
-    private static int ForwardQueries(WorkerPool workers, AttentionHeads heads, Extent extent)
-    {
-        const int Fewest = 64;
-        int most = Math.Max(Fewest, MostForwardRows / (heads.NumHeads / heads.NumKeyValueHeads));
-        long wanted = workers.Workers == 1 ? 1 : (long)TasksPerWorker * workers.Workers;
-        long share = extent.Queries * heads.NumKeyValueHeads / wanted;
-        return (int)Math.Clamp(share / Fewest * Fewest, Fewest, most);
-    }
-
-    private static long TaskFloats(long numTasks) => ((numTasks * IntsPerTask) + 15) / 16 * 16;
+    private static long TaskFloats(long numTasks) => ((numTasks * sizeof(AttentionTask)) + 63) / 64 * 16;
 
     private static long Chunks(ReadOnlySpan<AttentionSegment> segments, int chunk)
     {
@@ -214,7 +204,7 @@ public static unsafe class CausalAttention
                 int blocks = (segment.KeyCount - segment.QueryCount + end + AttentionPacking.Block - 1) / AttentionPacking.Block;
                 for (int head = 0; head < heads.NumKeyValueHeads; head++)
                 {
-                    *tasks++ = new AttentionTask { Segment = s, KeyValueHead = head, RowBegin = begin * group, RowEnd = end * group, BlockEnd = blocks };
+                    *tasks++ = new AttentionTask { Segment = s, KeyValueHead = head, RowBegin = begin * group, RowEnd = end * group, BlockEnd = blocks, Split = -1 };
                 }
             }
         }
@@ -240,6 +230,7 @@ public static unsafe class CausalAttention
                         RowEnd = segment.QueryCount * group,
                         BlockBegin = begin / AttentionPacking.Block,
                         BlockEnd = (end + AttentionPacking.Block - 1) / AttentionPacking.Block,
+                        Split = -1,
                     };
                 }
             }
@@ -248,9 +239,9 @@ public static unsafe class CausalAttention
 
     private static Extent Measure(AttentionHeads heads, ReadOnlySpan<AttentionSegment> segments, string operation)
     {
-        if (heads.NumKeyValueHeads < 1 || heads.HeadDim < 1 || heads.NumHeads % heads.NumKeyValueHeads != 0)
+        if (heads.NumKeyValueHeads < 1 || heads.HeadDim < 1 || heads.ValueDim < 1 || heads.Window < 0 || heads.NumHeads % heads.NumKeyValueHeads != 0)
         {
-            ShapeException.Throw(operation, nameof(heads), "[NumHeads a multiple of NumKeyValueHeads, HeadDim at least 1]", heads.ToString());
+            ShapeException.Throw(operation, nameof(heads), "[NumHeads a multiple of NumKeyValueHeads, HeadDim and ValueDim at least 1, Window not negative]", heads.ToString());
         }
 
         Extent extent = default;
@@ -282,12 +273,12 @@ public static unsafe class CausalAttention
         {
             CheckStrided(q, QueryRows, qStride, (long)heads.NumHeads * heads.HeadDim, operation, "q", "qStride");
             CheckStrided(k, KeyRows, kStride, (long)heads.NumKeyValueHeads * heads.HeadDim, operation, "k", "kStride");
-            CheckStrided(v, KeyRows, vStride, (long)heads.NumKeyValueHeads * heads.HeadDim, operation, "v", "vStride");
+            CheckStrided(v, KeyRows, vStride, (long)heads.NumKeyValueHeads * heads.ValueDim, operation, "v", "vStride");
         }
 
         public readonly void CheckRows(AttentionHeads heads, int output, int logSumExp, string operation, string argument)
         {
-            Require.Length(output, QueryRows * heads.NumHeads * heads.HeadDim, operation, argument);
+            Require.Length(output, QueryRows * heads.NumHeads * heads.ValueDim, operation, argument);
             Require.Length(logSumExp, QueryRows * heads.NumHeads, operation, "logSumExp");
         }
 

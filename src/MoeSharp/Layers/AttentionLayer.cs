@@ -57,9 +57,10 @@ public sealed class AttentionLayer
         }
 
         Op.RotateInPlace(qkv, _heads.NumHeads + _heads.NumKeyValueHeads, _rotary, context);
-        Tensor attended = context.Cache is { } cache
-            ? Op.CachedAttention(qkv, _heads, cache, _layer, context)
-            : Op.Attention(qkv, _heads, context); // [tokens, heads * head_dim]
+        AttentionRows q = new(qkv, 0);
+        AttentionRows k = new(qkv, _heads.NumHeads * _heads.HeadDim);
+        AttentionRows v = new(qkv, (_heads.NumHeads + _heads.NumKeyValueHeads) * _heads.HeadDim);
+        Tensor attended = Op.Attention(q, k, v, _heads, null, _layer, context); // [tokens, heads * head_dim]
         Tensor output = Op.Linear(attended, _outputProjection, context); // [tokens, hidden]
         if (_outputBias is not null)
         {

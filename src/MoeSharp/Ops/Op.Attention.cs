@@ -4,78 +4,92 @@ using MoeSharp.Tensors;
 
 namespace MoeSharp.Ops;
 
+/// <summary>Where the queries, keys or values of attention lie: some columns of every row of a tensor.</summary>
+/// <param name="Tensor">[tokens, columns].</param>
+/// <param name="Column">First column.</param>
+public readonly record struct AttentionRows(Tensor Tensor, int Column)
+{
+    internal Span<float> Data => Tensor.Data[Column..];
+
+    internal int Stride => Tensor.Columns;
+}
+
 public static partial class Op
 {
-    /// <summary>Causal attention within the batch's segments, from fused projections.</summary>
-    /// <param name="qkv">[tokens, (heads + 2 kv_heads) * head_dim]: queries, keys, values, already rotated.</param>
+    /// <summary>Causal attention within the batch's segments; over the cache, behind which the new keys and values are written, when the context has one.</summary>
+    /// <param name="q">Queries, heads * head_dim columns, already rotated.</param>
+    /// <param name="k">Keys, kv_heads * head_dim columns, already rotated.</param>
+    /// <param name="v">Values, kv_heads * value_dim columns; may lie within the keys (latent attention), and the cache then keeps them once.</param>
     /// <param name="heads">Head geometry.</param>
+    /// <param name="sinks">A further logit of every query head that only takes a share of the softmax, [heads], or null.</param>
+    /// <param name="layer">Decoder layer, for the cache.</param>
     /// <param name="context">Context.</param>
-    /// <returns>[tokens, heads * head_dim].</returns>
-    public static Tensor Attention(Tensor qkv, AttentionHeads heads, ForwardContext context)
+    /// <returns>[tokens, heads * value_dim].</returns>
+    /// <exception cref="ConfigurationException">A training pass meets an attention that has no backward pass.</exception>
+    public static Tensor Attention(AttentionRows q, AttentionRows k, AttentionRows v, AttentionHeads heads, Parameter? sinks, int layer, ForwardContext context)
     {
-        (int rows, int stride) = (qkv.Rows, qkv.Columns);
-        Tensor output = context.Pool.Rent(new Shape(rows, heads.NumHeads * heads.HeadDim)); // [tokens, heads * head_dim]
+        int rows = q.Tensor.Rows;
+        Tensor output = context.Pool.Rent(new Shape(rows, heads.NumHeads * heads.ValueDim)); // [tokens, heads * value_dim]
         Tensor logSumExp = context.Pool.Rent(new Shape(rows, heads.NumHeads)); // [tokens, heads]
+        ReadOnlySpan<float> sinkLogits = sinks is null ? [] : sinks.Value;
+        if (context.Cache is { } cache)
+        {
+            CachedKeys keys = cache.Append(layer, k.Data, k.Stride, v.Data, v.Stride, heads, ValueColumnInKeys(k, v, heads), rows);
+            CausalAttention.Forward(
+                context.Workers, heads, context.Batch.Segments, q.Data, q.Stride, keys.Keys, keys.KeyStride, keys.Values, keys.ValueStride, sinkLogits, output.Data, logSumExp.Data);
+            return output;
+        }
+
         CausalAttention.Forward(
-            context.Workers, heads, context.Batch.Segments, qkv.Data, stride, qkv.Data[KeyColumn(heads)..], stride,
-            qkv.Data[ValueColumn(heads)..], stride, output.Data, logSumExp.Data);
+            context.Workers, heads, context.Batch.Segments, q.Data, q.Stride, k.Data, k.Stride, v.Data, v.Stride, sinkLogits, output.Data, logSumExp.Data);
         if (context.Tape is { } tape)
         {
-            AttentionNode node = tape.Record<AttentionNode>(output, context.Timer.Current);
-            (node.Qkv, node.Heads, node.LogSumExp, node.Result) = (qkv, heads, logSumExp, output);
-            node.Save(qkv);
-            node.Save(logSumExp);
-            node.Save(output);
+            RecordAttention(tape, new AttentionInputs(q, k, v, heads, sinks), logSumExp, output, context);
         }
 
         return output;
     }
 
-    /// <summary>Attention of new rows over a cache: writes their keys and values behind the cached ones, then attends to all.</summary>
-    /// <param name="qkv">[new tokens, (heads + 2 kv_heads) * head_dim], already rotated.</param>
-    /// <param name="heads">Head geometry.</param>
-    /// <param name="cache">Cache of the sequence.</param>
-    /// <param name="layer">Decoder layer.</param>
-    /// <param name="context">Context of a pass without tape.</param>
-    /// <returns>[new tokens, heads * head_dim].</returns>
-    public static Tensor CachedAttention(Tensor qkv, AttentionHeads heads, KeyValueCache cache, int layer, ForwardContext context)
+    /// <summary>Column of the keys at which the values begin, or -1 when they lie elsewhere.</summary>
+    private static int ValueColumnInKeys(AttentionRows k, AttentionRows v, AttentionHeads heads)
     {
-        (int rows, int stride) = (qkv.Rows, qkv.Columns);
-        Span<float> keys = cache.Keys(layer);
-        Span<float> values = cache.Values(layer);
-        for (int row = 0; row < rows; row++)
-        {
-            int target = (cache.Length + row) * cache.Width;
-            qkv.Data.Slice((row * stride) + KeyColumn(heads), cache.Width).CopyTo(keys[target..]);
-            qkv.Data.Slice((row * stride) + ValueColumn(heads), cache.Width).CopyTo(values[target..]);
-        }
-
-        Tensor output = context.Pool.Rent(new Shape(rows, heads.NumHeads * heads.HeadDim)); // [new tokens, heads * head_dim]
-        Tensor logSumExp = context.Pool.Rent(new Shape(rows, heads.NumHeads));
-        CausalAttention.Forward(
-            context.Workers, heads, context.Batch.Segments, qkv.Data, stride, keys, cache.Width, values, cache.Width, output.Data, logSumExp.Data);
-        return output;
+        int column = v.Column - k.Column;
+        bool isWithin = ReferenceEquals(k.Tensor, v.Tensor) && column >= 0 && column + (heads.NumKeyValueHeads * heads.ValueDim) <= heads.NumKeyValueHeads * heads.HeadDim;
+        return isWithin ? column : -1;
     }
 
-    private static int KeyColumn(AttentionHeads heads) => heads.NumHeads * heads.HeadDim;
+    private static void RecordAttention(Tape tape, in AttentionInputs inputs, Tensor logSumExp, Tensor output, ForwardContext context)
+    {
+        if (!inputs.Heads.IsPlain || inputs.Sinks is not null)
+        {
+            throw new ConfigurationException("this architecture cannot be trained: there is no backward pass for attention with a window, sinks, a cap on the scores, or values of another width than the keys. Use it for text only, or train an architecture with plain attention.");
+        }
 
-    private static int ValueColumn(AttentionHeads heads) => (heads.NumHeads + heads.NumKeyValueHeads) * heads.HeadDim;
+        AttentionNode node = tape.Record<AttentionNode>(output, context.Timer.Current);
+        (node.Inputs, node.LogSumExp, node.Result) = (inputs, logSumExp, output);
+        foreach (Tensor tensor in (ReadOnlySpan<Tensor>)[inputs.Q.Tensor, inputs.K.Tensor, inputs.V.Tensor, logSumExp, output])
+        {
+            node.Save(tensor);
+        }
+    }
+
+    private readonly record struct AttentionInputs(AttentionRows Q, AttentionRows K, AttentionRows V, AttentionHeads Heads, Parameter? Sinks);
 
     private sealed class AttentionNode : TapeNode
     {
-        public Tensor Qkv = null!;
-        public AttentionHeads Heads;
+        public AttentionInputs Inputs;
         public Tensor LogSumExp = null!;
         public Tensor Result = null!;
 
         public override void Backward(ForwardContext context)
         {
-            int stride = Qkv.Columns;
-            (int key, int value) = (KeyColumn(Heads), ValueColumn(Heads));
-            Span<float> gradient = Qkv.WriteGradient(out _); // the projection's output has no other reader
+            (AttentionRows q, AttentionRows k, AttentionRows v, AttentionHeads heads, _) = Inputs;
             CausalAttention.Backward(
-                context.Workers, Heads, context.Batch.Segments, Qkv.Data, stride, Qkv.Data[key..], stride, Qkv.Data[value..], stride,
-                Result.Data, LogSumExp.Data, Result.Gradient, gradient, stride, gradient[key..], stride, gradient[value..], stride);
+                context.Workers, heads, context.Batch.Segments, q.Data, q.Stride, k.Data, k.Stride, v.Data, v.Stride,
+                Result.Data, LogSumExp.Data, Result.Gradient, Gradient(q), q.Stride, Gradient(k), k.Stride, Gradient(v), v.Stride);
         }
+
+        // The projections' outputs have no other reader, so that the gradient may be written, not added.
+        private static Span<float> Gradient(AttentionRows rows) => rows.Tensor.WriteGradient(out _)[rows.Column..];
     }
 }

@@ -147,7 +147,7 @@ public sealed class CausalAttentionTests
         float[] output = new float[2];
         float[] logSumExp = new float[2];
         using WorkerPool workers = new(1);
-        CausalAttention.Forward(workers, heads, Segments([2]), q, 1, k, 1, [5f, 7f], 1, output, logSumExp);
+        CausalAttention.Forward(workers, heads, Segments([2]), q, 1, k, 1, [5f, 7f], 1, [], output, logSumExp);
         Assert.Equal([0f, 7f], output);
         Assert.Equal([float.NegativeInfinity, 0f], logSumExp);
     }
@@ -164,7 +164,7 @@ public sealed class CausalAttentionTests
         float[] gradient = new float[qkv.Length];
         KernelCheck.AllocatesNothing(workers =>
         {
-            CausalAttention.Forward(workers, heads, segments, qkv, stride, qkv.AsSpan(96), stride, qkv.AsSpan(144), stride, output, logSumExp);
+            CausalAttention.Forward(workers, heads, segments, qkv, stride, qkv.AsSpan(96), stride, qkv.AsSpan(144), stride, [], output, logSumExp);
             CausalAttention.Backward(
                 workers, heads, segments, qkv, stride, qkv.AsSpan(96), stride, qkv.AsSpan(144), stride, output, logSumExp, output,
                 gradient, stride, gradient.AsSpan(96), stride, gradient.AsSpan(144), stride);
@@ -176,7 +176,7 @@ public sealed class CausalAttentionTests
     {
         AttentionHeads heads = Heads(1, 1, 4);
         using WorkerPool workers = new(2);
-        CausalAttention.Forward(workers, heads, [], [], 4, [], 4, [], 4, [], []);
+        CausalAttention.Forward(workers, heads, [], [], 4, [], 4, [], 4, [], [], []);
         Result result = Forward(workers, heads, [new(0, 0, 0, 0), new(0, 2, 0, 2)], Qkv(heads, 2, 1f), 2);
         Assert.DoesNotContain(result.Output, float.IsNaN);
     }
@@ -219,7 +219,7 @@ public sealed class CausalAttentionTests
         Result result = new(new float[rows * heads.NumHeads * heads.HeadDim], new float[rows * heads.NumHeads]);
         CausalAttention.Forward(
             workers, heads, segments, qkv, stride, qkv.AsSpan(heads.NumHeads * heads.HeadDim), stride,
-            qkv.AsSpan((heads.NumHeads + heads.NumKeyValueHeads) * heads.HeadDim), stride, result.Output, result.LogSumExp);
+            qkv.AsSpan((heads.NumHeads + heads.NumKeyValueHeads) * heads.HeadDim), stride, [], result.Output, result.LogSumExp);
         return result;
     }
 

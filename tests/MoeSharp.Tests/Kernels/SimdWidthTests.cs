@@ -22,6 +22,7 @@ public sealed class SimdWidthTests
         typeof(RotaryTests),
         typeof(AdamWTests),
         typeof(CausalAttentionTests),
+        typeof(AttentionOptionTests),
         typeof(BlockDecoderTests),
     ];
 

@@ -136,7 +136,7 @@ public sealed class LanguageModelTests
         float[] expected = new float[tokens.Length * config.VocabSize];
         model.Logits(full, tokens.Length, expected, context);
 
-        using KeyValueCache cache = new(config.NumHiddenLayers, config.NumKeyValueHeads * config.HeadDim, tokens.Length);
+        using KeyValueCache cache = new(config.NumHiddenLayers, tokens.Length);
         context.Cache = cache;
         TokenBatch step = new();
         foreach (int count in (int[])[5, 1, 1, 3, 1, 1, 1]) // a prompt, then single tokens and a chunk

@@ -59,6 +59,53 @@ internal static class AttentionReference
         return gradient;
     }
 
+    /// <summary>Attended values, [rows, heads * value_dim], with every option: windows, capped scores, sinks, values of their own width.</summary>
+    public static double[] General(AttentionHeads heads, AttentionSegment[] segments, double[] q, double[] k, double[] v, int vStride, double[] sinks)
+    {
+        int group = heads.NumHeads / heads.NumKeyValueHeads;
+        (int qStride, int kStride) = (heads.NumHeads * heads.HeadDim, heads.NumKeyValueHeads * heads.HeadDim);
+        double[] output = new double[q.Length / heads.HeadDim * heads.ValueDim];
+        foreach (AttentionSegment segment in segments)
+        {
+            for (int i = 0; i < segment.QueryCount; i++)
+            {
+                int position = segment.KeyCount - segment.QueryCount + i;
+                int firstKey = heads.Window == 0 ? 0 : Math.Max(0, position - heads.Window + 1);
+                for (int head = 0; head < heads.NumHeads; head++)
+                {
+                    int row = segment.QueryBegin + i;
+                    double[] scores = new double[position - firstKey + 1 + (sinks.Length > 0 ? 1 : 0)]; // the sink last
+                    for (int j = firstKey; j <= position; j++)
+                    {
+                        double score = 0;
+                        for (int c = 0; c < heads.HeadDim; c++)
+                        {
+                            score += heads.Scale * q[(row * qStride) + (head * heads.HeadDim) + c] * k[((segment.KeyBegin + j) * kStride) + (head / group * heads.HeadDim) + c];
+                        }
+
+                        scores[j - firstKey] = heads.ScoreCap == 0 ? score : heads.ScoreCap * Math.Tanh(score / heads.ScoreCap);
+                    }
+
+                    if (sinks.Length > 0)
+                    {
+                        scores[^1] = sinks[head];
+                    }
+
+                    double[] probabilities = RowReference.Softmax(1, scores.Length, scores);
+                    for (int j = firstKey; j <= position; j++)
+                    {
+                        for (int c = 0; c < heads.ValueDim; c++)
+                        {
+                            output[(((row * heads.NumHeads) + head) * heads.ValueDim) + c] += probabilities[j - firstKey] * v[((segment.KeyBegin + j) * vStride) + (head / group * heads.ValueDim) + c];
+                        }
+                    }
+                }
+            }
+        }
+
+        return output;
+    }
+
     private static int Query(AttentionHeads heads, int row, int head) => (row * Stride(heads)) + (head * heads.HeadDim);
 
     private static int Key(AttentionHeads heads, int row, int head) =>

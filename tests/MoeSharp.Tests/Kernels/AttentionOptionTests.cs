@@ -1,0 +1,169 @@
+using MoeSharp.Kernels;
+using MoeSharp.Tests.Reference;
+
+namespace MoeSharp.Tests.Kernels;
+
+/// <summary>Attention beyond the plain one: windows, capped scores, sinks, values of another width than the keys, keys shared out between workers.</summary>
+public sealed class AttentionOptionTests
+{
+    /// <summary>One case: geometry, lengths of the segments, whether there are sinks, whether values are the first columns of the keys.</summary>
+    public sealed record Case(string Name, AttentionHeads Heads, int[] Lengths, bool HasSinks = false, bool SharesKeys = false)
+    {
+        public override string ToString() => Name;
+    }
+
+    public static TheoryData<Case> Cases =>
+    [
+        new Case("one row", Heads(1, 1, 4, 4), [1], HasSinks: true),
+        new Case("wider values", Heads(2, 1, 7, 19), [65, 3]),
+        new Case("narrower values", Heads(4, 2, 24, 9), [130]),
+        new Case("window within a block", Heads(4, 4, 16, 16) with { Window = 5 }, [70, 1]),
+        new Case("window of one", Heads(2, 2, 16, 16) with { Window = 1 }, [66]),
+        new Case("window over blocks", Heads(4, 2, 24, 24) with { Window = 100 }, [333]),
+        new Case("window over partitions", Heads(2, 1, 16, 16) with { Window = 600 }, [1300]),
+        new Case("window longer than the text", Heads(2, 2, 16, 16) with { Window = 1000 }, [70]),
+        new Case("capped scores", Heads(2, 2, 16, 16) with { ScoreCap = 3f }, [77]),
+        new Case("sinks", Heads(6, 2, 16, 16), [77], HasSinks: true),
+        new Case("sinks and window", Heads(8, 1, 64, 64) with { Window = 128 }, [200, 64], HasSinks: true),
+        new Case("latent", Heads(16, 1, 576, 512), [70], SharesKeys: true),
+        new Case("latent, odd widths", Heads(5, 1, 21, 13), [600], SharesKeys: true),
+        new Case("everything", Heads(6, 3, 20, 36) with { Window = 70, ScoreCap = 2f }, [64, 1, 140], HasSinks: true),
+        new Case("several partitions", Heads(4, 2, 16, 16), [1200, 513, 512]),
+    ];
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Forward_is_the_formula(Case test)
+    {
+        Inputs inputs = new(test);
+        AttentionSegment[] segments = Segments(test.Lengths);
+        float[] output = KernelCheck.SameForAnyWorkers(workers => inputs.Forward(workers, segments));
+        KernelCheck.Close(inputs.Reference(segments), output, 3e-6, 3e-6, "output");
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Any_queries_of_a_segment_give_the_bits_of_all(Case test)
+    {
+        Inputs inputs = new(test);
+        int length = test.Lengths[0];
+        int width = test.Heads.NumHeads * test.Heads.ValueDim;
+        using WorkerPool one = new(1), four = new(4);
+        float[] full = inputs.Forward(one, [new(0, length, 0, length)]);
+        foreach (int count in (int[])[1, 2, 9, 70])
+        {
+            for (int end = count; end <= length; end += Math.Max(13, length / 11))
+            {
+                foreach (WorkerPool workers in (WorkerPool[])[one, four])
+                {
+                    float[] part = inputs.Forward(workers, [new(end - count, count, 0, end)]);
+                    KernelCheck.SameBits(full.AsSpan((end - count) * width, count * width), part.AsSpan((end - count) * width, count * width), $"{count} queries to {end}, {workers.Workers} workers");
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(8)]
+    public void One_query_over_many_keys_is_shared_out_without_changing_a_bit(int numWorkers)
+    {
+        const int Length = 9000;
+        Inputs inputs = new(new Case("", Heads(4, 1, 32, 32), [Length], HasSinks: true));
+        using WorkerPool one = new(1), many = new(numWorkers);
+        AttentionSegment[] segments = [new(Length - 1, 1, 0, Length), new(Length - 3, 1, 0, 5), new(Length - 2, 1, 0, 700)];
+        float[] expected = inputs.Forward(one, segments);
+        for (int time = 0; time < 20; time++)
+        {
+            KernelCheck.SameBits(expected, inputs.Forward(many, segments), "output");
+        }
+
+        KernelCheck.Close(inputs.Reference(segments).AsSpan((Length - 3) * 128).ToArray(), expected.AsSpan((Length - 3) * 128).ToArray(), 3e-6, 3e-6, "output");
+    }
+
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    public void Keys_that_left_the_window_are_not_touched(float poison)
+    {
+        Inputs inputs = new(new Case("", Heads(2, 1, 16, 16) with { Window = 20 }, [150]));
+        using WorkerPool workers = new(2);
+        float[] clean = inputs.Forward(workers, Segments([150]));
+        foreach (int row in (int[])[3, 63, 64, 100])
+        {
+            Inputs dirty = new(inputs.Test);
+            dirty.Keys.AsSpan(row * 16, 16).Fill(poison);
+            dirty.Values.AsSpan(row * 16, 16).Fill(poison);
+            float[] output = dirty.Forward(workers, Segments([150]));
+            KernelCheck.SameBits(clean.AsSpan(0, row * 32), output.AsSpan(0, row * 32), $"rows before {row}");
+            KernelCheck.SameBits(clean.AsSpan((row + 20) * 32), output.AsSpan((row + 20) * 32), $"rows from {row + 20}");
+        }
+    }
+
+    [Fact]
+    public void Options_without_a_backward_pass_are_refused()
+    {
+        using WorkerPool workers = new(1);
+        float[] rows = new float[12];
+        foreach (AttentionHeads heads in (AttentionHeads[])[Heads(1, 1, 4, 3), Heads(1, 1, 4, 4) with { Window = 2 }, Heads(1, 1, 4, 4) with { ScoreCap = 1f }])
+        {
+            Assert.Throws<ShapeException>(() => CausalAttention.Backward(workers, heads, Segments([1]), rows, 4, rows, 4, rows, 4, rows, rows, rows, rows, 4, rows, 4, rows, 4));
+        }
+    }
+
+    [Fact]
+    public void Sinks_of_another_number_than_the_heads_are_refused()
+    {
+        using WorkerPool workers = new(1);
+        float[] rows = new float[8];
+        Assert.Throws<ShapeException>(() => CausalAttention.Forward(workers, Heads(2, 1, 4, 4), Segments([1]), rows, 8, rows, 4, rows, 4, [1f], rows, rows));
+    }
+
+    private static AttentionHeads Heads(int numHeads, int numKeyValueHeads, int headDim, int valueDim) =>
+        new(numHeads, numKeyValueHeads, headDim, 1f / MathF.Sqrt(headDim)) { ValueDim = valueDim };
+
+    private static AttentionSegment[] Segments(int[] lengths)
+    {
+        int begin = 0;
+        return Array.ConvertAll(lengths, length => new AttentionSegment((begin += length) - length, length, begin - length, length));
+    }
+
+    private sealed class Inputs
+    {
+        private readonly float[] _queries;
+        private readonly float[] _sinks;
+        private readonly int _valueStride;
+
+        public Inputs(Case test)
+        {
+            Test = test;
+            AttentionHeads heads = test.Heads;
+            int rows = test.Lengths.Sum();
+            _queries = KernelCheck.Random(rows * heads.NumHeads * heads.HeadDim, 1, 2f);
+            Keys = KernelCheck.Random(rows * heads.NumKeyValueHeads * heads.HeadDim, 2, 2f);
+            Values = test.SharesKeys ? Keys : KernelCheck.Random(rows * heads.NumKeyValueHeads * heads.ValueDim, 3, 2f);
+            _valueStride = heads.NumKeyValueHeads * (test.SharesKeys ? heads.HeadDim : heads.ValueDim);
+            _sinks = test.HasSinks ? KernelCheck.Random(heads.NumHeads, 4, 3f) : [];
+        }
+
+        public Case Test { get; }
+
+        public float[] Keys { get; }
+
+        public float[] Values { get; }
+
+        public float[] Forward(WorkerPool workers, AttentionSegment[] segments)
+        {
+            AttentionHeads heads = Test.Heads;
+            int rows = Test.Lengths.Sum();
+            float[] output = new float[rows * heads.NumHeads * heads.ValueDim];
+            CausalAttention.Forward(
+                workers, heads, segments, _queries, heads.NumHeads * heads.HeadDim, Keys, heads.NumKeyValueHeads * heads.HeadDim, Values, _valueStride, _sinks, output, new float[rows * heads.NumHeads]);
+            return output;
+        }
+
+        public double[] Reference(AttentionSegment[] segments) => AttentionReference.General(
+            Test.Heads, segments, KernelCheck.Double(_queries), KernelCheck.Double(Keys), KernelCheck.Double(Values), _valueStride, KernelCheck.Double(_sinks));
+    }
+}
