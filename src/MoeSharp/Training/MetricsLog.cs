@@ -11,8 +11,6 @@ public sealed class MetricsLog : IDisposable
     /// <summary>Name of the file in a run folder.</summary>
     public const string FileName = "metrics.jsonl";
 
-    private const int MaxLoggedExperts = 16384; // loads of larger models are cut here, so that a line stays below 100 kB (arbitrary)
-
     private readonly FileStream _file;
     private readonly ArrayBufferWriter<byte> _buffer = new(4096);
     private readonly Utf8JsonWriter _json;
@@ -75,8 +73,7 @@ public sealed class MetricsLog : IDisposable
 
         _json.WriteEndArray();
         _json.WriteStartArray("load");
-        int written = 0;
-        for (int index = 0; index < load.NumLayers && written < MaxLoggedExperts; index++)
+        for (int index = 0; index < load.NumLayers; index++)
         {
             ReadOnlySpan<long> counts = load.TokensPerExpert(index);
             long sum = 0;
@@ -92,15 +89,11 @@ public sealed class MetricsLog : IDisposable
             }
 
             _json.WriteEndArray();
-            written += counts.Length;
         }
 
         _json.WriteEndArray();
         End();
     }
-
-    /// <summary>Makes what was written survive a power cut.</summary>
-    public void Sync() => _file.Flush(flushToDisk: true);
 
     /// <inheritdoc/>
     public void Dispose()

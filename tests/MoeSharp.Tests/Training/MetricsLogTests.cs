@@ -86,6 +86,22 @@ public sealed class MetricsLogTests : IDisposable
         Assert.Equal(1, load.NumDead());
     }
 
+    [Fact]
+    public void Every_layer_has_its_loads_however_many_experts_there_are()
+    {
+        LoadTable load = new();
+        long[] counts = [.. Enumerable.Repeat(1L, 9000)];
+        load.Add(Routing(counts, counts, counts));
+        using (MetricsLog log = new(_folder, 0))
+        {
+            log.Load(5, 50, load);
+        }
+
+        JsonElement line = Assert.Single(MetricsLog.Read(_folder));
+        Assert.Equal(3, line.GetProperty("layers").GetArrayLength());
+        Assert.Equal(3, line.GetProperty("load").GetArrayLength());
+    }
+
     internal static StepMetrics Metrics(long step) => new()
     {
         Step = step,
