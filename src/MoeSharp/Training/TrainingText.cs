@@ -6,11 +6,12 @@ using MoeSharp.Tokenization;
 
 namespace MoeSharp.Training;
 
-/// <summary>Text made ready for training: its tokenizer and its token shards, kept in a folder and reused while nothing has changed.</summary>
+/// <summary>Text made ready for training: its tokenizer and its token shards, in a folder that is reused while nothing has changed.</summary>
+/// <remarks>A text that changes gets another folder, so that a run which was started with the earlier version still finds it.</remarks>
 public sealed class TrainingText : IDisposable
 {
     private const long TokenizerSampleBytes = 16L << 20; // more text hardly changes the merges of a few thousand tokens (arbitrary)
-    private const string SourceFile = "source.txt";
+    private const string SourceFile = "source.txt"; // what the folder was made from; written last, so that it marks a folder that is whole
     private const string TokenizerName = "tokenizer";
     private const string ShardsName = "shards";
 
@@ -32,22 +33,20 @@ public sealed class TrainingText : IDisposable
     /// <param name="source">Documents.</param>
     /// <param name="tokenizerPath">tokenizer.json or a folder with one; null to train one.</param>
     /// <param name="config">Vocabulary size and split.</param>
-    /// <param name="parentFolder">Folder that holds one folder per text and tokenizer.</param>
+    /// <param name="parentFolder">Folder that holds one folder per version of a text and tokenizer.</param>
     /// <param name="report">Told what is being done.</param>
     /// <param name="cancellation">Stops between passages.</param>
     /// <exception cref="ConfigurationException">The source is no text or too small, or the tokenizer does not exist.</exception>
     public static TrainingText Prepare(IDocumentSource source, string? tokenizerPath, DatasetConfig config, string parentFolder, Action<string> report, CancellationToken cancellation)
     {
-        string stamps = string.Join('\n', source.Stamps().Select(stamp => string.Create(CultureInfo.InvariantCulture, $"{stamp.Name}\t{stamp.Length}\t{stamp.ModifiedTicks}")));
-        string names = string.Join('\n', source.Stamps().Select(stamp => stamp.Name));
-        string folder = Path.Combine(parentFolder, Key($"{names}\n{source.Settings}\n{Path.GetFullPath(tokenizerPath ?? ".")}\n{(tokenizerPath is null ? config.VocabSize : 0)}\n{config.ValidationShare:R}"));
+        Tokenizer? given = tokenizerPath is null ? null : Tokenizer.Load(tokenizerPath);
+        string version = Version(source, given, config);
+        string folder = Path.Combine(parentFolder, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(version)))[..16]);
         Directory.CreateDirectory(folder);
-        Tokenizer tokenizer = tokenizerPath is null
-            ? TrainOrReuse(source, config.VocabSize, folder, stamps, report, cancellation)
-            : Load(tokenizerPath, folder);
+        Tokenizer tokenizer = PrepareTokenizer(source, given, config.VocabSize, folder, report, cancellation);
         long reported = -1;
         TokenDataset dataset = ShardBuilder.OpenOrBuild(source, new TokenizerEncoder(tokenizer), Path.Combine(folder, ShardsName), new DatasetOptions { ValidationFraction = config.ValidationShare }, Report, cancellation);
-        File.WriteAllText(Path.Combine(folder, SourceFile), stamps);
+        File.WriteAllText(Path.Combine(folder, SourceFile), version);
         return new TrainingText(folder, tokenizer, dataset);
 
         void Report(BuildProgress progress)
@@ -70,24 +69,28 @@ public sealed class TrainingText : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Dataset.Dispose();
 
-    private static Tokenizer Load(string path, string folder)
+    /// <summary>All that tokenizer and shards depend on, a line each: settings, tokenizer or its size, share for validation, and every file with length and time.</summary>
+    private static string Version(IDocumentSource source, Tokenizer? given, DatasetConfig config)
     {
-        Tokenizer tokenizer = Tokenizer.Load(path);
-        tokenizer.Save(Path.Combine(folder, TokenizerName));
-        return tokenizer;
+        string tokenizer = given is null ? $"vocabulary {config.VocabSize}" : $"tokenizer {given.ContentHash}";
+        string settings = string.Create(CultureInfo.InvariantCulture, $"{source.Settings}\n{tokenizer}\nvalidation {config.ValidationShare:R}\n");
+        return settings + string.Join('\n', source.Stamps().Select(stamp => string.Create(CultureInfo.InvariantCulture, $"{stamp.Name}\t{stamp.Length}\t{stamp.ModifiedTicks}")));
     }
 
-    private static Tokenizer TrainOrReuse(IDocumentSource source, int vocabSize, string folder, string stamps, Action<string> report, CancellationToken cancellation)
+    private static Tokenizer PrepareTokenizer(IDocumentSource source, Tokenizer? given, int vocabSize, string folder, Action<string> report, CancellationToken cancellation)
     {
         string tokenizerFolder = Path.Combine(folder, TokenizerName);
-        string sourceFile = Path.Combine(folder, SourceFile);
-        if (File.Exists(sourceFile) && File.ReadAllText(sourceFile) == stamps && File.Exists(Path.Combine(tokenizerFolder, "tokenizer.json")))
+        if (File.Exists(Path.Combine(folder, SourceFile)))
         {
-            return Tokenizer.Load(tokenizerFolder);
+            return given ?? Tokenizer.Load(tokenizerFolder);
         }
 
-        report($"training a tokenizer of {vocabSize} tokens");
-        Tokenizer tokenizer = BpeTrainer.Train(Sample(source, cancellation), new BpeTrainerOptions { VocabSize = vocabSize });
+        if (given is null)
+        {
+            report($"training a tokenizer of {vocabSize} tokens");
+        }
+
+        Tokenizer tokenizer = given ?? BpeTrainer.Train(Sample(source, cancellation), new BpeTrainerOptions { VocabSize = vocabSize });
         tokenizer.Save(tokenizerFolder);
         return tokenizer;
     }
@@ -106,6 +109,4 @@ public sealed class TrainingText : IDisposable
             }
         }
     }
-
-    private static string Key(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
 }
