@@ -45,13 +45,13 @@ public static class TrainingConfigJson
             Overlay(merged, ReadFile(file), file);
         }
 
-        bool setsBudget = settings.Any(setting => setting.StartsWith("budget.", StringComparison.Ordinal));
+        bool setsBudget = settings.Any(setting => IsFor("budget", setting));
         if (setsBudget)
         {
             merged["budget"] = Defaults()["budget"]!.DeepClone(); // what the user says replaces the preset's end, it does not come on top; the defaults have every section
         }
 
-        foreach (string setting in settings)
+        foreach (string setting in settings.OrderBy(setting => IsFor(ModelSection + "." + PresetKey, setting) ? 0 : 1)) // a preset begins a model anew, so it comes before the keys that change it
         {
             Overlay(merged, Setting(setting), $"--set {setting}");
         }
@@ -63,6 +63,12 @@ public static class TrainingConfigJson
 
         return Resolve(merged, file ?? (preset is null ? "the settings" : $"preset {preset}"));
     }
+
+    /// <summary>Whether a setting of the form <c>key=value</c> sets a key or, when that is a section, something in it.</summary>
+    /// <param name="key">Key, for example <c>budget</c>.</param>
+    /// <param name="setting">Setting, for example <c>budget.steps=5</c>.</param>
+    public static bool IsFor(string key, string setting) =>
+        setting.StartsWith(key, StringComparison.Ordinal) && setting.Length > key.Length && setting[key.Length] is '.' or '=';
 
     /// <summary>Reads a configuration that <see cref="Write"/> wrote, for resuming.</summary>
     /// <param name="json">The document.</param>
@@ -227,7 +233,7 @@ public static class TrainingConfigJson
             return;
         }
 
-        JsonObject model = target[ModelSection] as JsonObject ?? [];
+        JsonObject model = target[ModelSection] is JsonObject before && !section.ContainsKey(PresetKey) ? before : []; // a preset is a whole model, so nothing of an earlier one may stay
         target[ModelSection] = model;
         foreach ((string key, JsonNode? entry) in section)
         {

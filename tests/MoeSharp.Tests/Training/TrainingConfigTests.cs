@@ -120,6 +120,23 @@ public sealed class TrainingConfigTests : IDisposable
     }
 
     [Fact]
+    public void A_preset_of_a_later_layer_replaces_the_whole_model()
+    {
+        string file = Write("""{ "model": { "preset": "nano" }, "budget": { "steps": 1 } }""");
+        ModelConfig nano = TrainingConfigJson.Load("nano", null, [Steps]).Model!;
+
+        Assert.Equal(nano, TrainingConfigJson.Load("quickstart", file, []).Model); // that experiment sets hidden_size and more
+        Assert.Equal(nano, TrainingConfigJson.Load("quickstart", null, ["model.preset=nano", Steps]).Model);
+        Assert.Equal(nano.HiddenSize * 2, TrainingConfigJson.Load("quickstart", null, [$"model.hidden_size={nano.HiddenSize * 2}", "model.preset=nano", Steps]).Model!.HiddenSize); // in any order
+    }
+
+    [Theory]
+    [InlineData("budget.steps=5000")]
+    [InlineData("budget={\"steps\": 5000}")]
+    public void A_budget_given_as_a_section_or_a_key_is_the_only_one(string setting) =>
+        Assert.Equal(new BudgetConfig { Steps = 5000 }, TrainingConfigJson.Load("starter", null, [setting]).Budget);
+
+    [Fact]
     public void A_budget_given_replaces_the_budget_of_the_preset()
     {
         Assert.Equal(new BudgetConfig { Steps = 5000 }, TrainingConfigJson.Load("starter", null, ["budget.steps=5000"]).Budget);
