@@ -7,31 +7,23 @@ using MoeSharp.Model;
 namespace MoeSharp.Training;
 
 /// <summary>Saves a run's weights, moments and position into its checkpoint store, and restores them.</summary>
-public sealed class RunCheckpoints : IDisposable
+public sealed class RunCheckpoints
 {
     private readonly CheckpointStore _store;
-    private readonly string _runFolder;
     private readonly LanguageModel _model;
     private readonly BatchLoader _loader;
     private readonly string _tokenizerFolder;
-    private string? _last;
 
-    /// <summary>Opens the store of a run folder; no other process can write to it until this is disposed.</summary>
-    /// <param name="runFolder">Run folder.</param>
-    /// <param name="keep">Checkpoints kept.</param>
+    /// <summary>Connects a run with its store.</summary>
+    /// <param name="store">Store of the run folder; not owned.</param>
     /// <param name="model">Model that is trained; not owned.</param>
     /// <param name="loader">Training sequences; its position is part of a checkpoint. Not owned.</param>
     /// <param name="tokenizerFolder">Folder of the tokenizer, copied into every checkpoint.</param>
-    public RunCheckpoints(string runFolder, int keep, LanguageModel model, BatchLoader loader, string tokenizerFolder)
-    {
-        (_runFolder, _model, _loader, _tokenizerFolder) = (runFolder, model, loader, tokenizerFolder);
-        _store = CheckpointStore.Open(runFolder, keep);
-    }
+    public RunCheckpoints(CheckpointStore store, LanguageModel model, BatchLoader loader, string tokenizerFolder) =>
+        (_store, _model, _loader, _tokenizerFolder) = (store, model, loader, tokenizerFolder);
 
-    /// <summary>A sentence on how to go on after a failure.</summary>
-    public string ResumeHint => _last is null
-        ? "There is no checkpoint yet, so the run starts anew."
-        : $"Resume from {_last} with: moe train --resume {_runFolder}";
+    /// <summary>Folder of the newest checkpoint, or null before the first.</summary>
+    public string? Newest { get; private set; }
 
     /// <summary>Writes a checkpoint.</summary>
     /// <returns>Its folder.</returns>
@@ -39,7 +31,7 @@ public sealed class RunCheckpoints : IDisposable
     public string Save(AdamWOptimizer optimizer, TrainingState state)
     {
         TrainingDetails details = new(state.Seconds, double.IsNaN(state.LastLoss) ? null : state.LastLoss, state.Validation, _loader.Position);
-        _last = _store.Save(new CheckpointContent
+        Newest = _store.Save(new CheckpointContent
         {
             Config = _model.Config,
             Parameters = _model.Parameters,
@@ -47,7 +39,7 @@ public sealed class RunCheckpoints : IDisposable
             Tensors = Moments(optimizer),
             TokenizerFolder = _tokenizerFolder,
         }).Folder;
-        return _last;
+        return Newest;
     }
 
     /// <summary>Loads weights, moments and data position of a checkpoint.</summary>
@@ -70,12 +62,9 @@ public sealed class RunCheckpoints : IDisposable
         checkpoint.LoadTensors(Moments(optimizer));
         optimizer.StepsDone = saved.Step;
         _loader.Position = details.DataPosition;
-        _last = checkpoint.Folder;
+        Newest = checkpoint.Folder;
         return new TrainingState(saved.Step, saved.Tokens, details.Seconds, details.LastLoss ?? double.NaN, details.Validation);
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => _store.Dispose();
 
     private static List<TrainerTensor> Moments(AdamWOptimizer optimizer)
     {

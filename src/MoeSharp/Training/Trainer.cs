@@ -1,4 +1,4 @@
-using MoeSharp.Model;
+using System.Globalization;
 
 namespace MoeSharp.Training;
 
@@ -12,7 +12,6 @@ public sealed class Trainer
     private readonly RunCheckpoints _checkpoints;
     private readonly ITrainingView _view;
     private readonly Func<TrainingState, double> _progress;
-    private double _lastFiniteLoss;
 
     /// <summary>Puts the loop together.</summary>
     /// <param name="config">Configuration.</param>
@@ -27,7 +26,6 @@ public sealed class Trainer
     {
         (_config, _step, _heldOut, _log, _checkpoints, _view, _progress) = (config, step, heldOut, log, checkpoints, view, progress);
         State = state;
-        _lastFiniteLoss = state.LastLoss;
     }
 
     /// <summary>How far the run has come.</summary>
@@ -68,7 +66,6 @@ public sealed class Trainer
         }
 
         State = State with { Step = metrics.Step, Tokens = metrics.Tokens, Seconds = State.Seconds + metrics.Seconds, LastLoss = metrics.Loss };
-        _lastFiniteLoss = metrics.Loss;
         metrics = metrics with { Progress = Progress() };
         _view.Stepped(metrics, _step.Load);
         if (metrics.Step == 1 || metrics.Step % _config.LogEverySteps == 0)
@@ -120,10 +117,11 @@ public sealed class Trainer
     {
         string what = double.IsFinite(metrics.Loss) ? "the gradient" : "the loss";
         NamedNorm largest = _step.LargestGradient();
-        string last = double.IsNaN(_lastFiniteLoss) ? "there was none" : $"it was {_lastFiniteLoss:0.####} in step {State.Step}";
-        return new TrainingException(
-            $"{what} is not finite in step {metrics.Step} (last finite loss: {last}); the largest gradient is that of {largest.Name} (norm {largest.Norm:0.###e+0}). " +
-            $"The weights before this step were kept. {_checkpoints.ResumeHint} A lower schedule.learning_rate or a longer schedule.warmup_steps usually helps.");
+        string last = double.IsNaN(State.LastLoss) ? "there was none" : string.Create(CultureInfo.InvariantCulture, $"it was {State.LastLoss:0.####} in step {State.Step}");
+        string newest = _checkpoints.Newest is { } folder ? $"The newest checkpoint is {folder}." : "There is no checkpoint yet.";
+        return new TrainingException(string.Create(CultureInfo.InvariantCulture,
+            $"{what} is not finite in step {metrics.Step} (last finite loss: {last}); the largest gradient is that of {largest.Name} (norm {largest.Norm:0.###e+0}). ") +
+            "Resuming repeats this step: start a new run with a lower schedule.learning_rate or a longer schedule.warmup_steps. " + newest);
     }
 }
 

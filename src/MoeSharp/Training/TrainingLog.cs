@@ -15,8 +15,16 @@ public sealed class TrainingLog : IDisposable
     public TrainingLog(string folder, long stepsDone, double peakGflops, TimeProvider clock)
     {
         _metrics = new MetricsLog(folder, stepsDone);
-        _events = new TensorBoardWriter(folder, stepsDone == 0 ? 0 : stepsDone + 1, clock);
         _peakGflops = peakGflops;
+        try
+        {
+            _events = new TensorBoardWriter(folder, stepsDone == 0 ? 0 : stepsDone + 1, clock);
+        }
+        catch
+        {
+            _metrics.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Writes a step.</summary>

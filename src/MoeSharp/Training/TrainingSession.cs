@@ -27,32 +27,38 @@ public sealed record SessionOptions
 /// <summary>A run that is being trained: model, optimiser, logs and checkpoints, put together in a run folder.</summary>
 public sealed class TrainingSession : IDisposable
 {
-    private readonly TrainingStep _step;
-    private readonly RunCheckpoints _checkpoints;
-    private readonly TrainingLog _log;
+    private readonly Stack<IDisposable> _owned = new();
 
     private TrainingSession(RunFolder run, TrainingConfig config, TrainingText text, SessionOptions options, bool resumes)
     {
-        CheckpointSearch found = resumes ? CheckpointStore.LatestValid(run.Path) : new CheckpointSearch(null, []);
-        Damaged = found.Damaged;
-        Model = new LanguageModel(config.Model!); // Begin and Resume see to it that there is one
-        BatchLoader loader = new(text.Dataset, config.Batch.SequenceLength, config.Batch.TokensPerPass / config.Batch.SequenceLength, config.Seed);
-        _step = new TrainingStep(config, Model, loader, options.Workers, options.Clock);
-        _checkpoints = new RunCheckpoints(run.Path, config.Checkpoint.Keep, Model, loader, text.TokenizerFolder);
-        TrainingState state = TrainingState.Start;
-        if (found.Latest is { } checkpoint)
+        try
         {
-            state = _checkpoints.Restore(checkpoint, _step.Optimizer);
-            Resumed = checkpoint;
-        }
-        else
-        {
-            WeightInit.Initialize(Model, config.Seed, config.InitScheme, options.Workers);
-        }
+            CheckpointStore store = Own(CheckpointStore.Open(run.Path, config.Checkpoint.Keep)); // first: it keeps other processes out, and mends what one that died left
+            CheckpointSearch found = resumes ? CheckpointStore.LatestValid(run.Path) : new CheckpointSearch(null, []);
+            (Resumed, Damaged) = (found.Latest, found.Damaged);
+            Model = Own(new LanguageModel(config.Model!)); // Begin and Resume see to it that there is one
+            BatchLoader loader = new(text.Dataset, config.Batch.SequenceLength, config.Batch.TokensPerPass / config.Batch.SequenceLength, config.Seed);
+            TrainingStep step = Own(new TrainingStep(config, Model, loader, options.Workers, options.Clock));
+            RunCheckpoints checkpoints = new(store, Model, loader, text.TokenizerFolder);
+            TrainingState state = TrainingState.Start;
+            if (found.Latest is { } checkpoint)
+            {
+                state = checkpoints.Restore(checkpoint, step.Optimizer);
+            }
+            else
+            {
+                WeightInit.Initialize(Model, config.Seed, config.InitScheme, options.Workers);
+            }
 
-        _log = new TrainingLog(run.Path, state.Step, options.PeakGflops, options.Clock);
-        HeldOutText heldOut = new(text.Dataset.Validation, Model, config.Batch, _step.Context);
-        Trainer = new Trainer(config, _step, heldOut, _log, _checkpoints, options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
+            TrainingLog log = Own(new TrainingLog(run.Path, state.Step, options.PeakGflops, options.Clock));
+            HeldOutText heldOut = new(text.Dataset.Validation, Model, config.Batch, step.Context);
+            Trainer = new Trainer(config, step, heldOut, log, checkpoints, options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>The loop.</summary>
@@ -80,8 +86,16 @@ public sealed class TrainingSession : IDisposable
         run.Description["text"] = DescribeText(text);
         run.Description["threads"] = options.Workers.Workers;
         TrainingSession session = new(run, config, text, options, resumes: false);
-        run.Write();
-        return session;
+        try
+        {
+            run.Write();
+            return session;
+        }
+        catch
+        {
+            session.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Goes on with a run from its newest undamaged checkpoint, or from its start when there is none.</summary>
@@ -108,10 +122,17 @@ public sealed class TrainingSession : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _log.Dispose();
-        _checkpoints.Dispose();
-        _step.Dispose();
-        Model.Dispose();
+        while (_owned.TryPop(out IDisposable? latest))
+        {
+            latest.Dispose();
+        }
+    }
+
+    private T Own<T>(T resource)
+        where T : IDisposable
+    {
+        _owned.Push(resource);
+        return resource;
     }
 
     private static TrainingConfig Fit(TrainingConfig config, TrainingText text)

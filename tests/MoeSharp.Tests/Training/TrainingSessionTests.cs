@@ -128,7 +128,35 @@ public sealed partial class TrainingSessionTests : IDisposable
         Assert.Contains("in step 3", error.Message, StringComparison.Ordinal);
         Assert.Matches("largest gradient is that of [a-z]", error.Message);
         Assert.Contains("step-2", error.Message, StringComparison.Ordinal);
-        Assert.Contains($"--resume {run.Path}", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Resuming repeats this step", error.Message, StringComparison.Ordinal); // same weights, same data
+        Assert.DoesNotContain("--resume", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_session_that_cannot_start_lets_go_of_the_run()
+    {
+        RunFolder run = New("run");
+        Train(run, TinyText.Config(), stopAfter: 2);
+        RunFolder reopened = RunFolder.Open(run.Path);
+        reopened.Description["config"]!["model"]!["moe_intermediate_size"] = 32; // the checkpoint has 16
+
+        for (int attempt = 0; attempt < 2; attempt++)
+        {
+            FileFormatException error = Assert.Throws<FileFormatException>(() => TrainingSession.Resume(reopened, _text.Text, Options(new StoppingView(1))));
+            Assert.Contains("step-2", error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_process_that_died_between_two_renames_loses_no_checkpoint()
+    {
+        RunFolder run = New("run");
+        Train(run, TinyText.Config("checkpoint.every_steps=2"), stopAfter: int.MaxValue);
+        Directory.Move(Path.Combine(run.Path, "checkpoints/step-6"), Path.Combine(run.Path, "checkpoints/.replaced-step-6"));
+
+        using TrainingSession session = TrainingSession.Resume(RunFolder.Open(run.Path), _text.Text, Options(new StoppingView(1)));
+
+        Assert.Equal(6, session.Resumed?.Step);
     }
 
     [Fact]
