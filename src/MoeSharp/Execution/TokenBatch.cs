@@ -44,6 +44,19 @@ public sealed class TokenBatch
         return count;
     }
 
+    /// <summary>Pairs of a query and a key that it sees: what attention computes.</summary>
+    public long CountAttentionPairs()
+    {
+        long pairs = 0;
+        foreach (AttentionSegment segment in Segments)
+        {
+            long queries = segment.QueryCount;
+            pairs += (queries * (segment.KeyCount - segment.QueryCount)) + (queries * (queries + 1) / 2);
+        }
+
+        return pairs;
+    }
+
     /// <summary>Sets the size; contents are undefined, targets -1, no segments.</summary>
     public void Resize(int count, int sequenceLength)
     {

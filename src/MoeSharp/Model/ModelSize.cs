@@ -11,11 +11,7 @@ public readonly record struct ParameterCounts(long Total, long Activated, long A
 /// <param name="Paper">Convention of the DeepSeekMoE paper.</param>
 /// <param name="Actual">The true architecture, attention over the full square of positions as the paper counts it.</param>
 /// <param name="ActualCausal">The true architecture, attention over the causal half only: what this engine computes.</param>
-public readonly record struct ModelFlops(int SequenceLength, double Paper, double Actual, double ActualCausal)
-{
-    /// <summary>Causal training FLOPs of one token, averaged over the sequence.</summary>
-    public double ActualCausalPerToken => ActualCausal / SequenceLength;
-}
+public readonly record struct ModelFlops(int SequenceLength, double Paper, double Actual, double ActualCausal);
 
 /// <summary>Bytes that a model needs.</summary>
 /// <param name="WeightsFloat32">Weights as float32, the engine's own format.</param>
@@ -54,6 +50,12 @@ public sealed class ModelSize
     /// <summary>Parameter counts.</summary>
     public ParameterCounts Parameters { get; }
 
+    /// <summary>Training FLOPs (forward and backward) of one token in all matrices that multiply it, without attention.</summary>
+    public double TrainingFlopsPerToken => 6 * (SumOverLayers(ActivatedMatrixWeights) + ((double)_config.VocabSize * _config.HiddenSize));
+
+    /// <summary>Training FLOPs (forward and backward) of one pair of a query and a key that it sees, in all heads and layers.</summary>
+    public double TrainingFlopsPerAttentionPair => 12.0 * _config.NumHiddenLayers * _config.NumAttentionHeads * _config.HeadDim;
+
     /// <summary>Training FLOPs of one sequence.</summary>
     /// <param name="sequenceLength">T, tokens of the sequence.</param>
     /// <remarks>
@@ -74,14 +76,12 @@ public sealed class ModelSize
             : SumOverLayers(layer => 3.0 * hidden * ActivatedWidth(layer));
         double paper = 6 * tokens * ((layers * 4 * hidden * hidden) + paperFeedForward + head) + (12 * layers * hidden * tokens * tokens);
 
-        double matrices = SumOverLayers(ActivatedMatrixWeights) + head;
-        double attentionSquare = 12.0 * layers * _config.NumAttentionHeads * _config.HeadDim * tokens * tokens;
-        double causalShare = (tokens + 1) / (2 * tokens); // T (T + 1) / 2 of T^2 position pairs
+        double matrices = tokens * TrainingFlopsPerToken;
         return new ModelFlops(
             sequenceLength,
             paper,
-            (6 * tokens * matrices) + attentionSquare,
-            (6 * tokens * matrices) + (attentionSquare * causalShare));
+            matrices + (TrainingFlopsPerAttentionPair * tokens * tokens),
+            matrices + (TrainingFlopsPerAttentionPair * tokens * (tokens + 1) / 2));
     }
 
     /// <summary>Bytes for weights, cache and training.</summary>

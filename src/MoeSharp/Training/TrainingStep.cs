@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using MoeSharp.Data;
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
@@ -12,15 +13,16 @@ public sealed class TrainingStep : IDisposable
     private readonly TrainingConfig _config;
     private readonly LanguageModel _model;
     private readonly BatchLoader _loader;
-    private readonly TokenBatch[] _batches;
+    private readonly TokenBatch _batch = new(); // one after another: how many targets a step has is known beforehand
     private readonly ForwardContext _context;
     private readonly TimeProvider _clock;
     private readonly double _flopsPerToken;
+    private readonly double _flopsPerPair;
 
     /// <summary>Allocates gradients and moments for the model.</summary>
     /// <param name="config">Configuration.</param>
     /// <param name="model">Model that is trained; not owned.</param>
-    /// <param name="loader">Training sequences, as many per call as a micro-batch holds.</param>
+    /// <param name="loader">Training sequences, as many per call as a micro-batch holds; every row has a target.</param>
     /// <param name="workers">Workers; not owned.</param>
     /// <param name="clock">Clock for the rates.</param>
     public TrainingStep(TrainingConfig config, LanguageModel model, BatchLoader loader, WorkerPool workers, TimeProvider clock)
@@ -28,13 +30,8 @@ public sealed class TrainingStep : IDisposable
         (_config, _model, _loader, _clock) = (config, model, loader, clock);
         Optimizer = new AdamWOptimizer(model.Parameters, config.Optimizer);
         _context = new ForwardContext(workers);
-        _batches = new TokenBatch[config.Batch.NumMicroBatches];
-        for (int index = 0; index < _batches.Length; index++)
-        {
-            _batches[index] = new TokenBatch();
-        }
-
-        _flopsPerToken = ModelSize.Of(model.Config).Flops(config.Batch.SequenceLength).ActualCausalPerToken;
+        ModelSize size = ModelSize.Of(model.Config);
+        (_flopsPerToken, _flopsPerPair) = (size.TrainingFlopsPerToken, size.TrainingFlopsPerAttentionPair);
     }
 
     /// <summary>Moments and updates made.</summary>
@@ -55,16 +52,9 @@ public sealed class TrainingStep : IDisposable
         long begin = _clock.GetTimestamp();
         long step = Optimizer.StepsDone + 1;
         float learningRate = LearningRateSchedule.At(_config.Schedule, step, progress);
-        int numTokens = 0;
-        int numTargets = 0;
-        foreach (TokenBatch batch in _batches)
-        {
-            _loader.Next(batch);
-            numTokens += batch.Count;
-            numTargets += batch.CountTargets();
-        }
-
-        Sums sums = Accumulate(1f / Math.Max(1, numTargets), 1f / _batches.Length);
+        int numTokens = _config.Batch.Tokens;
+        int numPasses = _config.Batch.NumMicroBatches;
+        Sums sums = Accumulate(numPasses, 1f / numTokens, 1f / numPasses);
         _context.Timer.Switch(StepPart.Optimizer);
         double norm = Optimizer.GradientNorm(_context.Workers);
         if (double.IsFinite(sums.Loss) && double.IsFinite(norm))
@@ -74,12 +64,12 @@ public sealed class TrainingStep : IDisposable
 
         _context.Timer.Switch(StepPart.Other);
         double seconds = Math.Max(1e-9, _clock.GetElapsedTime(begin).TotalSeconds);
-        double layers = Math.Max(1, Load.NumLayers * _batches.Length);
+        double layers = Math.Max(1, Load.NumLayers * numPasses);
         return new StepMetrics
         {
             Step = step,
             Tokens = tokensDone + numTokens,
-            Loss = sums.Loss / Math.Max(1, numTargets),
+            Loss = sums.Loss / numTokens,
             ExpertLoss = sums.ExpertLoss / layers,
             DeviceLoss = _config.Balance.DeviceAlpha > 0 ? sums.DeviceLoss / layers : 0,
             ZLoss = _config.Balance.ZLossAlpha > 0 ? sums.ZLoss / layers : 0,
@@ -89,7 +79,7 @@ public sealed class TrainingStep : IDisposable
             NumDeadExperts = Load.NumDead(),
             Seconds = seconds,
             TokensPerSecond = numTokens / seconds,
-            Gflops = _flopsPerToken * numTokens / seconds / 1e9,
+            Gflops = ((_flopsPerToken * numTokens) + (_flopsPerPair * sums.AttentionPairs)) / seconds / 1e9,
         };
     }
 
@@ -103,14 +93,17 @@ public sealed class TrainingStep : IDisposable
         _context.Dispose();
     }
 
-    private Sums Accumulate(float tokenScale, float auxiliaryScale)
+    private Sums Accumulate(int numPasses, float tokenScale, float auxiliaryScale)
     {
         Optimizer.ClearGradients();
         Load.Clear();
         Sums sums = default;
-        foreach (TokenBatch batch in _batches)
+        for (int pass = 0; pass < numPasses; pass++)
         {
-            sums.Loss += _model.ForwardBackward(batch, _config.Balance, tokenScale, auxiliaryScale, _context);
+            _loader.Next(_batch);
+            Debug.Assert(_batch.Count == _config.Batch.TokensPerPass && _batch.CountTargets() == _batch.Count, "the loader's rows are the targets that the scale counts");
+            sums.AttentionPairs += _batch.CountAttentionPairs();
+            sums.Loss += _model.ForwardBackward(_batch, _config.Balance, tokenScale, auxiliaryScale, _context);
             IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;
             for (int index = 0; index < layers.Count; index++)
             {
@@ -127,6 +120,7 @@ public sealed class TrainingStep : IDisposable
 
     private struct Sums
     {
+        public long AttentionPairs;
         public double Loss;
         public double ExpertLoss;
         public double DeviceLoss;

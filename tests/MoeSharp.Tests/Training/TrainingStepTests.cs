@@ -1,4 +1,5 @@
 using MoeSharp.Data;
+using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
 using MoeSharp.Training;
@@ -99,6 +100,34 @@ public sealed class TrainingStepTests
         Assert.Equal(128 * 3, Enumerable.Range(0, model.Step.Load.NumLayers).Select(layer => model.Step.Load.TokensPerExpert(layer).ToArray().Sum()).Distinct().Single());
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(32)] // four passes
+    public void Arithmetic_counts_the_pairs_that_attention_computes(int microBatchTokens)
+    {
+        using TestModel model = new(workers: 1, $"batch.micro_batch_tokens={microBatchTokens}", "batch.sequence_length=32");
+        TokenBatch batch = new();
+        BatchLoader loader = model.Loader();
+        double pairs = 0;
+        for (int pass = 0; pass < 128 / loader.RowsPerBatch; pass++)
+        {
+            loader.Next(batch);
+            foreach (int position in batch.Positions)
+            {
+                pairs += position + 1; // a row sees its own document up to itself
+            }
+        }
+
+        StepMetrics metrics = model.Step.Run(0, 0);
+
+        double one = ModelSize.Of(model.Model.Config).Flops(1).ActualCausal; // matrices and one pair
+        double two = ModelSize.Of(model.Model.Config).Flops(2).ActualCausal; // twice the matrices and three pairs
+        double perPair = two - (2 * one);
+        double expected = (128 * (one - perPair)) + (pairs * perPair);
+        Assert.Equal(expected, metrics.Gflops * metrics.Seconds * 1e9, expected * 1e-9);
+        Assert.True(pairs < 128 * 33 / 2.0, "the texts are short enough that a sequence holds several");
+    }
+
     private static MoeSharp.Tensors.Parameter Parameter(TestModel model, string name) => model.Model.Parameters.Single(parameter => parameter.Name == name);
 
     /// <summary>A model of a few thousand weights with the step that trains it.</summary>
@@ -107,10 +136,12 @@ public sealed class TrainingStepTests
         private readonly WorkerPool _workers;
         private readonly TinyText _text = new();
 
+        private readonly TrainingConfig _config;
+
         public TestModel(int workers, params string[] settings)
         {
             _workers = new WorkerPool(workers);
-            TrainingConfig config = TrainingConfigJson.Load("nano", null, [.. TinyText.Settings, .. settings]);
+            TrainingConfig config = _config = TrainingConfigJson.Load("nano", null, [.. TinyText.Settings, .. settings]);
             Model = new LanguageModel(config.Model! with { VocabSize = _text.VocabSize });
             WeightInit.Initialize(Model, 1, WeightInitScheme.FanIn, _workers);
             Step = new TrainingStep(config, Model, _text.Loader(config), _workers, TimeProvider.System);
@@ -119,6 +150,8 @@ public sealed class TrainingStepTests
         public LanguageModel Model { get; }
 
         public TrainingStep Step { get; }
+
+        public BatchLoader Loader() => _text.Loader(_config);
 
         public float[] Weights() => [.. Model.Parameters.SelectMany(parameter => parameter.Value.ToArray())];
 
