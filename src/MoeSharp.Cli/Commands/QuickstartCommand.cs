@@ -45,7 +45,7 @@ internal static class QuickstartCommand
         double startUp = (DateTime.Now - Process.GetCurrentProcess().StartTime).TotalSeconds;
         double seconds = 60 * CheckMinutes(arguments.GetValue(s_minutes));
         TrainingConfig config = ReadConfig(arguments);
-        using StopRequest stop = new();
+        using Interruption stop = new(RunOptions.StopNotice);
         using WorkerPool workers = new(RunOptions.CheckThreads(arguments.GetValue(s_threads)));
         RunScreen screen = new(RunTerminal.StyleOf(arguments.GetValue(s_quiet), arguments.GetValue(s_json)), workers);
         string path = arguments.GetValue(s_out) ?? RunTerminal.NewRunPath(Preset);

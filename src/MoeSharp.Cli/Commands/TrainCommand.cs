@@ -46,7 +46,7 @@ internal static class TrainCommand
     {
         TerminalStyle style = RunTerminal.StyleOf(arguments.GetValue(s_quiet), arguments.GetValue(s_json));
         int threads = RunOptions.CheckThreads(arguments.GetValue(s_threads));
-        using StopRequest stop = new();
+        using Interruption stop = new(RunOptions.StopNotice);
         using WorkerPool workers = new(threads);
         RunScreen screen = new(style, workers);
         return arguments.GetValue(s_resume) is { } resume

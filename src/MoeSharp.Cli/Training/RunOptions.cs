@@ -5,6 +5,9 @@ namespace MoeSharp.Cli.Training;
 /// <summary>Flags that the training verbs share.</summary>
 internal static class RunOptions
 {
+    /// <summary>What an interrupted run says.</summary>
+    public const string StopNotice = "stopping after this step, then saving. Press Ctrl-C again to quit at once.";
+
     /// <summary>Worker threads.</summary>
     public static Option<int> Threads() => new("--threads") { Description = "Worker threads (default: all cores).", DefaultValueFactory = _ => Environment.ProcessorCount };
 

@@ -107,15 +107,17 @@ public sealed class CommandTests : IDisposable
         Assert.Empty(result.Output);
     }
 
-    [Fact]
-    public void Ctrl_c_ends_a_text_with_exit_code_130()
+    [Theory]
+    [InlineData("INT")]
+    [InlineData("TERM")]
+    public void A_signal_ends_a_text_with_exit_code_130(string signal)
     {
         MoeProcess.SkipUnlessInterruptible();
         string model = SaveModel(maxPositions: 50_000);
         using Process process = Start(["generate", "--model", model, "--prompt", "the cat", "--max-tokens", "40000", "--temperature", "0"]);
         process.StandardInput.Close();
         Assert.NotEqual(-1, process.StandardOutput.Read()); // it writes: the handler is in place
-        MoeProcess.Interrupt(process);
+        MoeProcess.Interrupt(process, signal);
         process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         Assert.Equal(130, process.ExitCode);

@@ -6,12 +6,15 @@ namespace MoeSharp.Tests.Cli;
 internal static class MoeProcess
 {
     /// <summary>Starts it; output is redirected.</summary>
-    public static Process Start(string folder, params string[] arguments) => Start(folder, redirectsInput: false, arguments);
+    public static Process Start(string folder, params string[] arguments) => Start(folder, redirectsInput: false, [], arguments);
+
+    /// <summary>Starts it with more environment variables; output is redirected.</summary>
+    public static Process Start(string folder, Dictionary<string, string> environment, string[] arguments) => Start(folder, redirectsInput: false, environment, arguments);
 
     /// <summary>Starts it; output and input are redirected.</summary>
-    public static Process StartWithInput(string folder, params string[] arguments) => Start(folder, redirectsInput: true, arguments);
+    public static Process StartWithInput(string folder, params string[] arguments) => Start(folder, redirectsInput: true, [], arguments);
 
-    private static Process Start(string folder, bool redirectsInput, string[] arguments)
+    private static Process Start(string folder, bool redirectsInput, Dictionary<string, string> environment, string[] arguments)
     {
         ProcessStartInfo start = new("dotnet")
         {
@@ -21,6 +24,12 @@ internal static class MoeProcess
             RedirectStandardError = true,
             StandardOutputEncoding = System.Text.Encoding.UTF8,
         };
+        start.Environment.Remove("MOE_COMMAND"); // the tests may have been started through the launcher
+        foreach ((string name, string value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
         start.ArgumentList.Add(typeof(MoeSharp.Cli.CommandLine).Assembly.Location);
         foreach (string argument in arguments)
         {
@@ -46,10 +55,10 @@ internal static class MoeProcess
         return new MoeOutcome(process.ExitCode, output, error.Result);
     }
 
-    /// <summary>Sends what Ctrl-C sends.</summary>
-    public static void Interrupt(Process process)
+    /// <summary>Sends what Ctrl-C sends, or another signal.</summary>
+    public static void Interrupt(Process process, string name = "INT")
     {
-        using Process signal = Process.Start("sh", ["-c", $"kill -INT {process.Id}"]);
+        using Process signal = Process.Start("sh", ["-c", $"kill -{name} {process.Id}"]);
         signal.WaitForExit();
     }
 
