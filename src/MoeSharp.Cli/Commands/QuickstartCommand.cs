@@ -49,7 +49,7 @@ internal static class QuickstartCommand
         using WorkerPool workers = new(RunOptions.CheckThreads(arguments.GetValue(s_threads)));
         RunScreen screen = new(RunTerminal.StyleOf(arguments.GetValue(s_quiet), arguments.GetValue(s_json)), workers);
         string path = arguments.GetValue(s_out) ?? RunTerminal.NewRunPath(Preset);
-        RunFolder run = RunFolder.Create(path, "moe quickstart", TimeProvider.System);
+        RunFolder run = RunFolder.Create(path, RunOptions.QuickstartCommand, TimeProvider.System);
 
         screen.Report("generating the corpus");
         SyntheticCorpus corpus = new(CorpusSeed);
@@ -92,19 +92,30 @@ internal static class QuickstartCommand
         ? minutes
         : throw new ConfigurationException(string.Create(CultureInfo.InvariantCulture, $"--minutes {minutes} must lie above 0 and not above 1440."));
 
+    /// <summary>Refuses settings that a quickstart would ignore.</summary>
+    private static string[] CheckSettings(string[] settings)
+    {
+        if (settings.FirstOrDefault(setting => TrainingConfigJson.IsFor("budget", setting)) is { } budget)
+        {
+            throw new ConfigurationException($"--set {budget}: a quickstart ends after --minutes or --steps; give one of these.");
+        }
+
+        return settings.FirstOrDefault(setting => TrainingConfigJson.IsFor("data.text_field", setting)) is { } field
+            ? throw new ConfigurationException($"--set {field}: a quickstart trains on the embedded corpus, which has no fields. Train on your own text with moe train.")
+            : settings;
+    }
+
     private static TrainingConfig ReadConfig(ParseResult arguments)
     {
-        List<string> settings = ["validation.every_steps=0", "checkpoint.every_steps=0", .. arguments.GetValue(s_set) ?? []];
+        List<string> settings = ["validation.every_steps=0", "checkpoint.every_steps=0", .. CheckSettings(arguments.GetValue(s_set) ?? [])];
         if (arguments.GetValue(s_seed) is { } seed)
         {
             settings.Add(string.Create(CultureInfo.InvariantCulture, $"seed={seed}"));
         }
 
-        if (arguments.GetValue(s_steps) is { } steps)
-        {
-            settings.Add(string.Create(CultureInfo.InvariantCulture, $"budget.steps={steps}"));
-        }
-
+        settings.Add(arguments.GetValue(s_steps) is { } steps
+            ? string.Create(CultureInfo.InvariantCulture, $"budget.steps={steps}")
+            : string.Create(CultureInfo.InvariantCulture, $"budget.minutes={arguments.GetValue(s_minutes)}"));
         TrainingConfig config = TrainingConfigJson.Load(Preset, null, settings);
         return config.Model?.Moe is null
             ? throw new ConfigurationException("quickstart compares a model with experts to a dense one; the settings leave no experts.")

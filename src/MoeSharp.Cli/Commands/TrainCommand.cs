@@ -65,7 +65,7 @@ internal static class TrainCommand
         TrainingConfig config = ReadConfig(arguments);
         TextSources source = TextSources.Expand(data, config.Data.TextField);
         string path = arguments.GetValue(s_out) ?? RunTerminal.NewRunPath("train");
-        RunFolder run = RunFolder.Create(path, "moe train", TimeProvider.System);
+        RunFolder run = RunFolder.Create(path, RunOptions.TrainCommand, TimeProvider.System);
         string cache = arguments.GetValue(s_cache) ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path)) ?? ".", "tokens");
         using TrainingText text = TrainingText.Prepare(source, arguments.GetValue(s_tokenizer), config.Data, cache, screen.Report, stop);
         RunScreen.Warn(text.Dataset.Warnings);
@@ -83,6 +83,11 @@ internal static class TrainCommand
         }
 
         RunFolder run = RunFolder.Open(path);
+        if (run.Description["command"]?.GetValue<string>() == RunOptions.QuickstartCommand)
+        {
+            throw new ConfigurationException($"{path} is a run of {RunOptions.QuickstartCommand}, which trains two models side by side by one clock; it cannot be gone on with. Start a longer one with --minutes, or a run of your own with moe train.");
+        }
+
         using TrainingText text = TrainingText.Open(TrainingSession.TextFolderOf(run));
         return Train(screen, run, text, view => TrainingSession.Resume(run, text, screen.Options(view)), stop);
     }

@@ -53,11 +53,19 @@ internal sealed class QuickstartRun : IDisposable
     {
         QuickstartRun? quickstart = null;
         double Progress(TrainingState state) => quickstart?.Progress ?? 0;
-        RunFolder denseRun = RunFolder.Create(Path.Combine(run.Path, "dense"), "moe quickstart", TimeProvider.System);
+        RunFolder denseRun = RunFolder.Create(Path.Combine(run.Path, "dense"), RunOptions.QuickstartCommand, TimeProvider.System);
         TrainingSession moe = TrainingSession.Begin(run, config, text, screen.Options(views.Moe) with { Progress = Progress });
-        TrainingSession dense = TrainingSession.Begin(denseRun, config with { Model = DenseOf(config.Model!) }, text, screen.Options(views.Dense) with { Progress = Progress }); // the experiment names a model
-        quickstart = new QuickstartRun(moe, dense, seconds, steps);
-        return quickstart;
+        try
+        {
+            TrainingSession dense = TrainingSession.Begin(denseRun, config with { Model = DenseOf(config.Model!) }, text, screen.Options(views.Dense) with { Progress = Progress }); // the experiment names a model
+            quickstart = new QuickstartRun(moe, dense, seconds, steps);
+            return quickstart;
+        }
+        catch
+        {
+            moe.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The dense model whose feed-forward is as wide as all experts that a token uses, shared and routed.</summary>

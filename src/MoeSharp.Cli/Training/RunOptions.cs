@@ -5,6 +5,12 @@ namespace MoeSharp.Cli.Training;
 /// <summary>Flags that the training verbs share.</summary>
 internal static class RunOptions
 {
+    /// <summary>What run.json calls a run of <c>moe train</c>.</summary>
+    public const string TrainCommand = "moe train";
+
+    /// <summary>What run.json calls a run of <c>moe quickstart</c>.</summary>
+    public const string QuickstartCommand = "moe quickstart";
+
     /// <summary>What an interrupted run says.</summary>
     public const string StopNotice = "stopping after this step, then saving. Press Ctrl-C again to quit at once.";
 

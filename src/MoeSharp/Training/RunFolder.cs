@@ -34,7 +34,7 @@ public sealed class RunFolder
     {
         if (File.Exists(System.IO.Path.Combine(path, DescriptionFile)))
         {
-            throw new ConfigurationException($"{path} holds a run already. Go on with it by --resume {path}, or give another folder with --out.");
+            throw new ConfigurationException($"{path} holds a run already. Give another folder with --out, or go on with a run of moe train by --resume {path}.");
         }
 
         try

@@ -53,6 +53,8 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("too small", "train", "--data", "text.jsonl", "--vocab-size", "10")]
     [InlineData("--vocab-size", "train", "--data", "text.jsonl", "--vocab-size", "300", "--tokenizer", "x.json")]
     [InlineData("--minutes", "quickstart", "--minutes", "0")]
+    [InlineData("--minutes or --steps", "quickstart", "--set", "budget.steps=5")]
+    [InlineData("embedded corpus", "quickstart", "--set", "data.text_field=body")]
     public void Wrong_input_exits_with_2_and_one_message(string expected, params string[] arguments)
     {
         string previous = Directory.GetCurrentDirectory();
@@ -63,6 +65,18 @@ public sealed class TrainCommandTests : IDisposable
         Assert.DoesNotContain("   at ", outcome.Error, StringComparison.Ordinal);
         Assert.Empty(outcome.Output);
         Assert.Equal(previous, Directory.GetCurrentDirectory());
+    }
+
+    [Fact]
+    public void A_run_of_quickstart_is_not_resumed_as_one_model()
+    {
+        Directory.CreateDirectory(Path.Combine(_folder, "quick"));
+        File.WriteAllText(Path.Combine(_folder, "quick/run.json"), """{"format_version": 1, "command": "moe quickstart"}""");
+
+        MoeOutcome outcome = MoeProcess.Run(_folder, "train", "--resume", "quick", "--threads", "1");
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains("two models", outcome.Error, StringComparison.Ordinal);
     }
 
     [Fact]
