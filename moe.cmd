@@ -1,6 +1,7 @@
 @echo off
 rem Builds the command line in Release when its sources changed, then runs it with the arguments given.
 setlocal
+set "MOE_COMMAND=%~0"
 set "MOE_ROOT=%~dp0"
 set "MOE_BIN=%MOE_ROOT%src\MoeSharp.Cli\bin"
 set "MOE_PROGRAM=%MOE_BIN%\Release\net10.0\moe.dll"

@@ -131,8 +131,8 @@ internal static class TrainCommand
 
         screen.Say($"Report: {Spectre.Console.Markup.Escape(Path.Combine(result.Run, "report.html"))}");
         screen.Say(isComplete
-            ? $"Next:   moe generate --model {Spectre.Console.Markup.Escape(result.Run)} --prompt \"...\""
-            : $"Go on:  moe train --resume {Spectre.Console.Markup.Escape(result.Run)}");
+            ? "Next:   " + Spectre.Console.Markup.Escape(TypedCommand.Of("generate", "--model", result.Run, "--prompt", "Your text"))
+            : "Go on:  " + Spectre.Console.Markup.Escape(TypedCommand.Of("train", "--resume", result.Run)));
     }
 
     private static TrainingConfig ReadConfig(ParseResult arguments)

@@ -171,7 +171,7 @@ internal sealed class QuickstartResult
 
     private List<string> Commands() =>
     [
-        $"moe generate --model {_result.Run} --prompt \"{_samples[0].Prompt}\"",
-        $"moe train --data your.txt --out runs/mine",
+        TypedCommand.Of("generate", "--model", _result.Run, "--prompt", _samples[0].Prompt),
+        TypedCommand.Of("train", "--data", "your.txt", "--out", "runs/mine"),
     ];
 }

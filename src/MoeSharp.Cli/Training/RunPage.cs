@@ -21,7 +21,7 @@ internal static class RunPage
             Tiles = Tiles(result, screen.PeakGflops),
             Runs = [new ReportRun("this run", [.. MetricsLog.Read(run.Path)])],
             Baselines = BaselinesOf(result),
-            Commands = [$"moe generate --model {run.Path} --prompt \"...\"", $"moe train --resume {run.Path}"],
+            Commands = [TypedCommand.Of("generate", "--model", run.Path, "--prompt", "Your text"), TypedCommand.Of("train", "--resume", run.Path)],
         });
     }
 

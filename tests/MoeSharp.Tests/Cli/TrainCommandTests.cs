@@ -80,6 +80,15 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void The_next_command_is_one_that_can_be_typed()
+    {
+        string[] plain = [.. s_small.Where(argument => argument != "--json")];
+        using Process process = MoeProcess.Start(_folder, new() { ["MOE_COMMAND"] = "./moe" }, ["train", "--data", "text.jsonl", "--out", "my run", "--steps", "1", "--quiet", .. plain]);
+
+        Assert.Contains("./moe generate --model \"my run\" --prompt", MoeProcess.Finish(process).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     [Trait("Category", "Slow")]
     public void A_run_that_is_killed_at_random_moments_ends_with_the_same_bytes()
     {
