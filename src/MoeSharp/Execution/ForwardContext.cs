@@ -1,4 +1,5 @@
 using MoeSharp.Kernels;
+using MoeSharp.Kernels.Quantized;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Execution;
@@ -35,6 +36,9 @@ public sealed class ForwardContext : IDisposable
 
     /// <summary>Cache of the sequence being decoded, or null for passes over whole sequences.</summary>
     public KeyValueCache? Cache { get; set; }
+
+    /// <summary>How products with packed weights take their activations.</summary>
+    public ActivationPrecision Activations { get; set; }
 
     /// <summary>Loads, auxiliary losses and choices of the last pass.</summary>
     public RoutingRecord Routing { get; } = new();

@@ -76,7 +76,8 @@ public static unsafe class GroupedMatMul
         }
     }
 
-    private static int CheckOffsets(string operation, ReadOnlySpan<int> offsets)
+    /// <summary>Throws unless the offsets ascend; returns the number of groups.</summary>
+    internal static int CheckOffsets(string operation, ReadOnlySpan<int> offsets)
     {
         for (int g = 0; g < offsets.Length; g++)
         {
@@ -89,14 +90,15 @@ public static unsafe class GroupedMatMul
         return Math.Max(offsets.Length - 1, 0);
     }
 
-    private static void CheckRows(string operation, string argument, int length, ReadOnlySpan<int> offsets, int columns, int stride, ReadOnlySpan<int> gather)
+    /// <summary>Throws unless the matrix holds every row that the offsets and the gather name; returns how many rows that takes.</summary>
+    internal static int CheckRows(string operation, string argument, int length, ReadOnlySpan<int> offsets, int columns, int stride, ReadOnlySpan<int> gather)
     {
         int begin = offsets.Length < 2 ? 0 : offsets[0];
         int end = offsets.Length < 2 ? 0 : offsets[^1];
         if (gather.IsEmpty)
         {
             MatMul.Check(operation, argument, length, end, columns, stride);
-            return;
+            return end;
         }
 
         if (gather.Length < end)
@@ -118,6 +120,7 @@ public static unsafe class GroupedMatMul
         }
 
         MatMul.Check(operation, argument, length, highest + 1, columns, stride);
+        return highest + 1;
     }
 
     private static void CheckStack(string operation, string argument, int length, int groups, int rows, int columns)

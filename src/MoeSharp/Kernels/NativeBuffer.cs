@@ -44,6 +44,9 @@ public sealed unsafe class NativeBuffer : IDisposable
         return new Span<float>(_pointer + offset, length);
     }
 
+    /// <summary>Sets everything to zero.</summary>
+    public void Clear() => NativeMemory.Clear(_pointer, (nuint)Length * sizeof(float));
+
     /// <summary>Returns the memory to the system; views become invalid.</summary>
     public void Dispose()
     {

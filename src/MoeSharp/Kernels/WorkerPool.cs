@@ -38,6 +38,7 @@ public sealed unsafe class WorkerPool : IDisposable
     private readonly int* _state; // [0] epoch, [Line] done, [2 Line] next chunk, [3 Line] barrier arrivals, [4 Line] barrier phase, [5 Line] sleepers
     private readonly int* _claimed; // [worker Line] last epoch that the worker entered, or that the caller closed to it
     private readonly NativeBuffer[] _scratch;
+    private NativeBuffer _sharedScratch = new(1024);
     private delegate*<void*, int, int, void> _entry;
     private void* _job;
     private volatile bool _stopping;
@@ -163,6 +164,18 @@ public sealed unsafe class WorkerPool : IDisposable
         return _scratch[worker].Pointer;
     }
 
+    /// <summary>Gives the caller of a job scratch memory that all workers may use in it, kept between calls; content is undefined.</summary>
+    internal float* SharedScratch(long floats)
+    {
+        if (_sharedScratch.Length < floats)
+        {
+            _sharedScratch.Dispose();
+            _sharedScratch = new NativeBuffer(floats);
+        }
+
+        return _sharedScratch.Pointer;
+    }
+
     /// <summary>Stops the workers and frees their memory.</summary>
     public void Dispose()
     {
@@ -184,6 +197,7 @@ public sealed unsafe class WorkerPool : IDisposable
             buffer.Dispose();
         }
 
+        _sharedScratch.Dispose();
         NativeMemory.AlignedFree(_state);
     }
 

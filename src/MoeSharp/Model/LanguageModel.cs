@@ -19,7 +19,8 @@ public sealed class LanguageModel : IDisposable
 
     /// <summary>Builds the model with zero weights; <see cref="WeightInit"/> or a checkpoint fills them.</summary>
     /// <param name="config">The architecture, already validated.</param>
-    public LanguageModel(ModelConfig config)
+    /// <param name="plan">Which weights are packed and how; null for all float32.</param>
+    public LanguageModel(ModelConfig config, WeightPlan? plan = null)
     {
         Config = config;
         _embedding = new Parameter("embedding", new Shape(config.VocabSize, config.HiddenSize));
@@ -37,6 +38,8 @@ public sealed class LanguageModel : IDisposable
         {
             _parameters.Add(_head = new Parameter("head", new Shape(config.VocabSize, config.HiddenSize)));
         }
+
+        plan?.Apply(_parameters);
     }
 
     /// <summary>The architecture.</summary>

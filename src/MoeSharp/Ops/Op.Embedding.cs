@@ -16,7 +16,19 @@ public static partial class Op
     {
         Span<int> ids = context.Batch.TokenIds;
         Tensor output = context.Pool.Rent(new Shape(ids.Length, table.Shape[1])); // [tokens, hidden]
-        Permutation.GatherRows(context.Workers, ids.Length, table.Shape[1], ids, table.Value, output.Data);
+        if (table.Packed is { } packed)
+        {
+            RequireServing(table, context);
+            for (int row = 0; row < ids.Length; row++)
+            {
+                packed.DecodeRow(0, ids[row], output.Data[(row * output.Columns)..]);
+            }
+        }
+        else
+        {
+            Permutation.GatherRows(context.Workers, ids.Length, table.Shape[1], ids, table.Value, output.Data);
+        }
+
         if (context.Tape is { } tape)
         {
             EmbedNode node = tape.Record<EmbedNode>(output, context.Timer.Current);

@@ -21,13 +21,12 @@ public static partial class Op
             ShapeException.Throw("FeedForward", nameof(gateUp), $"[{2 * intermediate}, {hidden}]", gateUp.Shape.ToString());
         }
 
-        WorkerPool workers = context.Workers;
         Tensor gateUpRows = context.Pool.Rent(new Shape(rows, 2 * intermediate)); // [tokens, 2 intermediate]
         Tensor activation = context.Pool.Rent(new Shape(rows, intermediate)); // [tokens, intermediate]
         Tensor output = context.Pool.Rent(new Shape(rows, hidden)); // [tokens, hidden]
-        MatMul.NT(workers, rows, 2 * intermediate, hidden, x.Data, hidden, gateUp.Value, hidden, gateUpRows.Data, 2 * intermediate, false);
-        SwiGlu.Forward(workers, rows, intermediate, gateUpRows.Data, [], activation.Data);
-        MatMul.NT(workers, rows, hidden, intermediate, activation.Data, intermediate, down.Value, intermediate, output.Data, hidden, false);
+        Multiply(rows, x.Data, gateUp, gateUpRows.Data, context);
+        SwiGlu.Forward(context.Workers, rows, intermediate, gateUpRows.Data, [], activation.Data);
+        Multiply(rows, activation.Data, down, output.Data, context);
         if (context.Tape is { } tape)
         {
             FeedForwardNode node = tape.Record<FeedForwardNode>(output, context.Timer.Current);

@@ -26,15 +26,14 @@ public static partial class Op
             ShapeException.Throw("GroupedFeedForward", nameof(gateUp), $"[{experts}, {2 * intermediate}, {rows.Columns}]", gateUp.Shape.ToString());
         }
 
-        WorkerPool workers = context.Workers;
         int numRows = rows.Rows;
         ReadOnlySpan<int> groups = offsets.AsSpan(0, experts + 1);
         Tensor gateUpRows = context.Pool.Rent(new Shape(numRows, 2 * intermediate)); // [routed, 2 intermediate]
         Tensor activation = context.Pool.Rent(new Shape(numRows, intermediate)); // [routed, intermediate]
         Tensor output = context.Pool.Rent(new Shape(numRows, hidden)); // [routed, hidden]
-        GroupedMatMul.NT(workers, groups, 2 * intermediate, hidden, rows.Data, hidden, Index(rows.DataIndex, numRows), gateUp.Value, gateUpRows.Data, 2 * intermediate);
-        SwiGlu.Forward(workers, numRows, intermediate, gateUpRows.Data, rowWeights.Data, activation.Data);
-        GroupedMatMul.NT(workers, groups, hidden, intermediate, activation.Data, intermediate, [], down.Value, output.Data, hidden);
+        MultiplyGroups(groups, rows.Data, Index(rows.DataIndex, numRows), gateUp, gateUpRows.Data, context);
+        SwiGlu.Forward(context.Workers, numRows, intermediate, gateUpRows.Data, rowWeights.Data, activation.Data);
+        MultiplyGroups(groups, activation.Data, [], down, output.Data, context);
         if (context.Tape is { } tape)
         {
             GroupedFeedForwardNode node = tape.Record<GroupedFeedForwardNode>(output, context.Timer.Current);

@@ -56,7 +56,7 @@ public static partial class Op
         {
             int count = Math.Min(chunk, rows - begin);
             Span<float> part = logits.Span[..(count * vocab)]; // [chunk, vocab]
-            MatMul.NT(context.Workers, count, vocab, hidden, x.Data.Slice(begin * hidden, count * hidden), hidden, head.Value, hidden, part, vocab, false);
+            Multiply(count, x.Data.Slice(begin * hidden, count * hidden), head, part, context);
             CrossEntropy.Forward(context.Workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), losses.Slice(begin, count));
         }
 
@@ -78,7 +78,7 @@ public static partial class Op
             ShapeException.Throw("Logits", nameof(logits), $"[{lastRows} of {x.Rows} rows, {vocab}]", $"[{logits.Length}]");
         }
 
-        MatMul.NT(context.Workers, lastRows, vocab, hidden, x.Data[((x.Rows - lastRows) * hidden)..], hidden, head.Value, hidden, logits, vocab, false);
+        Multiply(lastRows, x.Data[((x.Rows - lastRows) * hidden)..], head, logits, context);
     }
 
     private static int ChunkRows(int rows, int vocab) => Math.Max(1, Math.Min(rows, Math.Max(FewestRowsPerChunk, LogitFloatsPerChunk / vocab)));

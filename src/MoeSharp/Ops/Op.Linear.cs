@@ -20,7 +20,7 @@ public static partial class Op
         }
 
         Tensor output = context.Pool.Rent(new Shape(rows, outWidth)); // [tokens, out]
-        MatMul.NT(context.Workers, rows, outWidth, width, x.Data, width, weight.Value, width, output.Data, outWidth, false);
+        Multiply(rows, x.Data, weight, output.Data, context);
         if (context.Tape is { } tape)
         {
             LinearNode node = tape.Record<LinearNode>(output, context.Timer.Current);

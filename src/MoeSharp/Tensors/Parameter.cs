@@ -1,22 +1,21 @@
 using MoeSharp.Kernels;
+using MoeSharp.Kernels.Quantized;
 
 namespace MoeSharp.Tensors;
 
-/// <summary>A named, trainable weight of a model, with its gradient once training asks for one.</summary>
+/// <summary>A named weight of a model: float32 and trainable, with its gradient once training asks for one, or packed for serving.</summary>
 public sealed class Parameter : IDisposable
 {
-    private readonly NativeBuffer _value;
+    private NativeBuffer? _value;
     private NativeBuffer? _gradient;
 
-    /// <summary>Allocates the weight; its content is zero.</summary>
+    /// <summary>Makes a float32 weight; its content is zero. Memory is taken when it is first used, unless it is packed before.</summary>
     /// <param name="name">Path in the model, for example <c>layers.3.moe.experts.down_projection</c>.</param>
     /// <param name="shape">Dimensions.</param>
     public Parameter(string name, Shape shape)
     {
         Name = name;
         Shape = shape;
-        _value = new NativeBuffer(shape.Length);
-        Value.Clear();
     }
 
     /// <summary>Path in the model.</summary>
@@ -25,8 +24,30 @@ public sealed class Parameter : IDisposable
     /// <summary>Dimensions.</summary>
     public Shape Shape { get; }
 
+    /// <summary>The weights in the layout that products read, or null when they are float32.</summary>
+    public PackedMatrix? Packed { get; private set; }
+
     /// <summary>The weights, row-major.</summary>
-    public Span<float> Value => _value.Slice(0, checked((int)Shape.Length));
+    /// <exception cref="InvalidOperationException">They are packed.</exception>
+    public Span<float> Value => (_value ?? Allocate()).Slice(0, checked((int)Shape.Length));
+
+    /// <summary>Holds the weights packed from now on; they cannot be trained.</summary>
+    /// <param name="matrix">As many groups, rows and columns as the shape has (one group for a matrix); owned from now on.</param>
+    /// <exception cref="ShapeException">The sizes differ.</exception>
+    public void Pack(PackedMatrix matrix)
+    {
+        int rank = Shape.Rank;
+        int groups = rank == 3 ? Shape[0] : 1;
+        if (rank < 2 || matrix.Groups != groups || matrix.Rows != Shape[rank - 2] || matrix.Columns != Shape[rank - 1])
+        {
+            ShapeException.Throw(Name, nameof(matrix), Shape.ToString(), $"[{matrix.Groups}, {matrix.Rows}, {matrix.Columns}]");
+        }
+
+        Packed?.Dispose();
+        Packed = matrix;
+        _value?.Dispose();
+        _value = null;
+    }
 
     /// <summary>The gradient, same layout as <see cref="Value"/>.</summary>
     /// <exception cref="InvalidOperationException"><see cref="AllocateGradient"/> was not called.</exception>
@@ -66,7 +87,27 @@ public sealed class Parameter : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _value.Dispose();
+        _value?.Dispose();
         _gradient?.Dispose();
+        Packed?.Dispose();
+    }
+
+    // Several threads may fill one weight: the first to come allocates it.
+    private NativeBuffer Allocate()
+    {
+        if (Packed is not null)
+        {
+            throw new InvalidOperationException($"{Name} is packed: it has no float32 values");
+        }
+
+        NativeBuffer fresh = new(Shape.Length);
+        fresh.Clear();
+        if (Interlocked.CompareExchange(ref _value, fresh, null) is { } first)
+        {
+            fresh.Dispose();
+            return first;
+        }
+
+        return fresh;
     }
 }

@@ -1,0 +1,122 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace MoeSharp.Kernels.Quantized;
+
+/// <summary>How products take their activations.</summary>
+public enum ActivationPrecision
+{
+    /// <summary>Rounded to 8 bits per block of 32 inside the call, once per row; formats without integer products take float32.</summary>
+    Int8,
+
+    /// <summary>Exact: the same bits as a product with the decoded weights.</summary>
+    Float32,
+}
+
+/// <summary>Activation rows rounded to bytes: per unit of 32 columns a scale, the sums of its two halves, and 32 bytes.</summary>
+/// <remarks>
+/// x is about scale * byte with scale = largest magnitude / 127 and byte = round(x / scale), ties to even. A unit's output term is
+/// weight scale * scale * (exact integer sum), so every instruction set gives the same bits.
+/// A row in memory: scales [units] float32, sums [units] two int16, bytes [units, 32], then, where a layout asks for them,
+/// pairs [units, 2, 16] int16: the bytes at even, then at odd columns.
+/// </remarks>
+internal unsafe struct ByteRows
+{
+    /// <summary>Columns of a unit.</summary>
+    public const int UnitColumns = 32;
+
+    private const int Line = 64;
+
+    /// <summary>First stored row.</summary>
+    public byte* Values;
+
+    /// <summary>Bytes of a stored row.</summary>
+    public nint Stride;
+
+    /// <summary>Row r stands at stored row Gather[r]; null means row r itself.</summary>
+    public int* Gather;
+
+    /// <summary>First row of the product.</summary>
+    public int First;
+
+    /// <summary>Rows of the product.</summary>
+    public int Count;
+
+    /// <summary>Distance between stored rows of neighbouring rows, and the stored row of row 0: products of several groups interleave theirs.</summary>
+    public int Step;
+
+    /// <summary>Stored row of row 0.</summary>
+    public int Shift;
+
+    /// <summary>Units of a row.</summary>
+    public int Units;
+
+    /// <summary>Where a row's sums start.</summary>
+    public readonly nint SumOffset => (nint)Units * sizeof(float);
+
+    /// <summary>Where a row's bytes start.</summary>
+    public readonly nint ByteOffset => Aligned(2 * (nint)Units * sizeof(float));
+
+    /// <summary>Where a row's pairs start.</summary>
+    public readonly nint PairOffset => ByteOffset + Aligned((nint)Units * UnitColumns);
+
+    /// <summary>Bytes that a row takes.</summary>
+    public static nint RowBytes(int units, bool hasPairs) =>
+        Aligned(2 * (nint)units * sizeof(float)) + (Aligned((nint)units * UnitColumns) * (hasPairs ? 3 : 1));
+
+    /// <summary>Address of the i-th row of the product.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly byte* Row(int i)
+    {
+        int row = Gather == null ? First + i : Gather[First + i];
+        return Values + (((nint)row * Step + Shift) * Stride);
+    }
+
+    /// <summary>Rounds one row of floats.</summary>
+    /// <param name="x">[32 units].</param>
+    /// <param name="row">= the row, as <see cref="RowBytes"/> lays it out.</param>
+    /// <param name="hasPairs">Writes the pairs as well.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public readonly void Round(float* x, byte* row, bool hasPairs)
+    {
+        float* scales = (float*)row;
+        int* sums = (int*)(row + SumOffset);
+        byte* bytes = row + ByteOffset;
+        byte* pairs = row + PairOffset;
+        for (int unit = 0; unit < Units; unit++, x += UnitColumns, bytes += UnitColumns)
+        {
+            Vector256<float> v0 = Vector256.Load(x), v1 = Vector256.Load(x + 8), v2 = Vector256.Load(x + 16), v3 = Vector256.Load(x + 24);
+            Vector256<float> larger = Vector256.Max(
+                Vector256.Max(Vector256.Abs(v0), Vector256.Abs(v1)), Vector256.Max(Vector256.Abs(v2), Vector256.Abs(v3)));
+            float largest = Largest(larger);
+            scales[unit] = largest / 127f;
+            Vector256<float> inverse = Vector256.Create(largest == 0 ? 0f : 127f / largest);
+            Vector256<int> i0 = Rounded(v0 * inverse), i1 = Rounded(v1 * inverse), i2 = Rounded(v2 * inverse), i3 = Rounded(v3 * inverse);
+            int lower = Vector256.Sum(i0 + i1), upper = Vector256.Sum(i2 + i3);
+            sums[unit] = (lower & 0xFFFF) | (upper << 16);
+            Vector256<short> s0 = Vector256.Narrow(i0, i1), s1 = Vector256.Narrow(i2, i3);
+            Vector256<sbyte> rounded = Vector256.Narrow(s0, s1);
+            rounded.AsByte().Store(bytes);
+            if (hasPairs)
+            {
+                Vector256<short> both = rounded.AsInt16(); // lane i: column 2i in the lower byte, 2i + 1 in the upper
+                Vector256.ShiftRightArithmetic(Vector256.ShiftLeft(both, 8), 8).AsByte().Store(pairs);
+                Vector256.ShiftRightArithmetic(both, 8).AsByte().Store(pairs + 32);
+                pairs += 2 * UnitColumns;
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float Largest(Vector256<float> v)
+    {
+        Vector128<float> half = Vector128.Max(v.GetLower(), v.GetUpper()); // Max keeps a NaN, so that it reaches the output
+        half = Vector128.Max(half, Vector128.Shuffle(half, Vector128.Create(2, 3, 0, 1)));
+        return Vector128.Max(half, Vector128.Shuffle(half, Vector128.Create(1, 0, 3, 2))).ToScalar();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> Rounded(Vector256<float> v) => Vector256.ConvertToInt32Native(Vector256.Round(v));
+
+    private static nint Aligned(nint bytes) => (bytes + Line - 1) / Line * Line;
+}

@@ -1,0 +1,252 @@
+using System.Diagnostics;
+
+namespace MoeSharp.Kernels.Quantized;
+
+/// <summary>Rows that one group of weights multiplies.</summary>
+/// <param name="Group">Matrix of the stack.</param>
+/// <param name="RowBegin">First row of y.</param>
+/// <param name="RowEnd">End of the rows.</param>
+/// <param name="OffsetX">First column of x.</param>
+/// <param name="OffsetY">First column of y.</param>
+/// <param name="Stretch">Which of the stretches of a row of x it takes.</param>
+/// <param name="ItemEnd">End of its items among those of all segments; set by the product.</param>
+internal readonly record struct RowSegment(int Group, int RowBegin, int RowEnd, nint OffsetX, nint OffsetY, int Stretch, long ItemEnd);
+
+/// <summary>One call: segments of rows against packed weights, cut into items that workers take in turns.</summary>
+/// <remarks>
+/// An item is two neighbouring strips (32 outputs) against up to <see cref="RowsPerItem"/> rows. Workers take runs of items, long ones
+/// first and single ones at the end, so that all finish together. Nothing depends on who takes what.
+/// </remarks>
+internal unsafe struct PackedProduct
+{
+    private const long CostWorthThreads = 64 * 1024; // multiply-adds, about 1 us of one core
+    private const int RowsPerItem = 128;
+    private const int RowsPerFloatItem = 512; // the weights are decoded once per item
+    private const int PairRows = 2 * StripLayout.Rows;
+    private const long RunBytes = 256 * 1024; // of weights, a few microseconds of reading
+    private const long RunCost = 8 * 1024 * 1024; // multiply-adds, some 50 us
+
+    public PackedMatrix Weights;
+    public float* X;
+    public nint StrideX;
+    public int* Gather;
+    public int NumStored;   // rows of x that are rounded
+    public int StoredStep;  // stretches per row of x, each rounded for itself
+    public nint StretchStep; // columns between stretches
+    public float* Y;
+    public nint StrideY;
+    public ActivationPrecision Precision;
+
+    /// <summary>Computes everything.</summary>
+    public void Run(WorkerPool workers, RowSegment* segments, int numSegments)
+    {
+        bool takesBytes = false;
+        bool hasPairs = false;
+        bool takesFloats = false;
+        int pairs = 0;
+        foreach (StripPart part in Weights.Strips)
+        {
+            bool bytes = Precision == ActivationPrecision.Int8 && part.Layout.TakesBytes;
+            takesBytes |= bytes;
+            takesFloats |= !bytes;
+            hasPairs |= bytes && part.Layout.TakesPairs;
+            pairs += (part.NumStrips + 1) / 2;
+        }
+
+        int rowsPerItem = takesFloats ? RowsPerFloatItem : RowsPerItem;
+        long items = 0;
+        long cost = 0;
+        for (int s = 0; s < numSegments; s++)
+        {
+            int rows = segments[s].RowEnd - segments[s].RowBegin;
+            items += (long)pairs * ((rows + rowsPerItem - 1) / rowsPerItem);
+            cost += (long)rows * Weights.Rows * Weights.Columns;
+            segments[s] = segments[s] with { ItemEnd = items };
+        }
+
+        if (items == 0)
+        {
+            return;
+        }
+
+        ByteRows bytesOfX = takesBytes ? RoundRows(workers, hasPairs) : default;
+        long next = 0;
+        long costPerItem = Math.Max(cost / items, 1);
+        long bytesPerItem = Math.Max(Weights.GroupBytes / pairs, 1);
+        Job job = new()
+        {
+            Pool = workers,
+            Product = this,
+            Bytes = bytesOfX,
+            Segments = segments,
+            NumSegments = numSegments,
+            Pairs = pairs,
+            RowsPerItem = rowsPerItem,
+            Items = items,
+            LongestRun = Math.Max(1, Math.Min(RunBytes / bytesPerItem, RunCost / costPerItem)),
+            Next = &next,
+        };
+        if (workers.Workers == 1 || cost < CostWorthThreads || items == 1)
+        {
+            job.Run(0, 1);
+        }
+        else
+        {
+            workers.RunInTurns(ref job);
+        }
+    }
+
+    private readonly ByteRows RoundRows(WorkerPool workers, bool hasPairs)
+    {
+        int units = Weights.Columns / ByteRows.UnitColumns;
+        nint stride = ByteRows.RowBytes(units, hasPairs);
+        long numRows = (long)NumStored * StoredStep;
+        ByteRows rows = new() { Stride = stride, Units = units, Step = StoredStep, Gather = Gather };
+        rows.Values = (byte*)workers.SharedScratch(checked(numRows * stride) / sizeof(float));
+        RoundJob job = new() { Rows = rows, X = X, StrideX = StrideX, Stretches = StoredStep, StretchStep = StretchStep, HasPairs = hasPairs };
+        workers.ForRows(checked((int)numRows), Math.Max(1, RoundGrain / Weights.Columns), ref job);
+        return rows;
+    }
+
+    private const int RoundGrain = 16 * 1024; // floats, some 4 us
+
+    private struct RoundJob : IRowJob
+    {
+        public ByteRows Rows;
+        public float* X;
+        public nint StrideX;
+        public int Stretches;
+        public nint StretchStep;
+        public bool HasPairs;
+
+        public readonly void Run(int begin, int end)
+        {
+            for (int stored = begin; stored < end; stored++)
+            {
+                Rows.Round(X + ((stored / Stretches) * StrideX) + ((stored % Stretches) * StretchStep), Rows.Values + (stored * Rows.Stride), HasPairs);
+            }
+        }
+    }
+
+    private struct Job : IWorkerJob
+    {
+        public WorkerPool Pool;
+        public PackedProduct Product;
+        public ByteRows Bytes;
+        public RowSegment* Segments;
+        public int NumSegments;
+        public int Pairs;
+        public int RowsPerItem;
+        public long Items;
+        public long LongestRun;
+        public long* Next;
+
+        public readonly void Run(int worker, int workers)
+        {
+            int segment = 0;
+            while (TakeRun(workers, out long item, out long end))
+            {
+                for (; item < end; item++)
+                {
+                    while (Segments[segment].ItemEnd <= item)
+                    {
+                        segment++; // items only ascend
+                    }
+
+                    Compute(worker, Segments[segment], item - (segment == 0 ? 0 : Segments[segment - 1].ItemEnd));
+                }
+            }
+        }
+
+        // A share of what is left, so that the last runs are short.
+        private readonly bool TakeRun(int workers, out long begin, out long end)
+        {
+            long seen = Volatile.Read(ref *Next);
+            while (seen < Items)
+            {
+                long run = Math.Clamp((Items - seen) / (2 * workers), 1, LongestRun);
+                long before = Interlocked.CompareExchange(ref *Next, seen + run, seen);
+                if (before == seen)
+                {
+                    (begin, end) = (seen, seen + run);
+                    return true;
+                }
+
+                seen = before;
+            }
+
+            (begin, end) = (0, 0);
+            return false;
+        }
+
+        private readonly void Compute(int worker, in RowSegment segment, long item)
+        {
+            int rows = segment.RowEnd - segment.RowBegin;
+            int chunks = (rows + RowsPerItem - 1) / RowsPerItem;
+            int pair = (int)(item / chunks);
+            int chunk = (int)(item % chunks);
+            int rowBegin = segment.RowBegin + (chunk * RowsPerItem);
+            int rowEnd = Math.Min(rowBegin + RowsPerItem, segment.RowEnd);
+            foreach (StripPart part in Product.Weights.Strips)
+            {
+                int partPairs = (part.NumStrips + 1) / 2;
+                if (pair >= partPairs)
+                {
+                    pair -= partPairs;
+                    continue;
+                }
+
+                int firstRow = pair * PairRows;
+                int columns = Math.Min(PairRows, part.NumRows - firstRow);
+                if (Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesBytes)
+                {
+                    ByteRows bytes = Bytes;
+                    (bytes.First, bytes.Count, bytes.Shift) = (rowBegin, rowEnd - rowBegin, segment.Stretch);
+                    float* y = Product.Y + (rowBegin * Product.StrideY) + segment.OffsetY + part.FirstRow + firstRow;
+                    byte* strips = Product.Weights.Strip(segment.Group, part, firstRow);
+                    part.Layout.Multiply(strips, part.StripBytes, (columns + StripLayout.Rows - 1) / StripLayout.Rows, bytes, y, Product.StrideY, columns);
+                }
+                else
+                {
+                    Product.MultiplyFloats(Pool.Scratch(worker, MatMulProduct.ScratchFloats + ((long)PairRows * Product.Weights.Columns)), segment, part, firstRow, columns, rowBegin, rowEnd);
+                }
+
+                return;
+            }
+
+            Debug.Fail("an item lies in no part");
+        }
+    }
+
+    // The decoded rows are the factor B of an ordinary product, whose bits do not depend on how it is cut.
+    private readonly void MultiplyFloats(float* scratch, in RowSegment segment, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
+    {
+        int depth = Weights.Columns;
+        float* decoded = scratch + MatMulProduct.ScratchFloats;
+        for (int row = 0; row < columns; row++)
+        {
+            byte* strip = Weights.Strip(segment.Group, part, firstRow + row);
+            part.Layout.Decode(strip, (firstRow + row) % StripLayout.Rows, depth, decoded + ((nint)row * depth));
+        }
+
+        MatMulProduct product = new()
+        {
+            A = new MatMulOperand { Values = X + segment.OffsetX, Stride = StrideX, Gather = Gather, IsDepthMajor = false },
+            B = new MatMulOperand { Values = decoded, Stride = depth, IsDepthMajor = false },
+            C = Y,
+            StrideC = StrideY,
+        };
+        MatMulTask task = new()
+        {
+            RowBegin = rowBegin,
+            RowEnd = rowEnd,
+            ColumnBegin = 0,
+            ColumnEnd = columns,
+            DepthBegin = 0,
+            DepthEnd = depth,
+            OffsetB = 0,
+            OffsetC = segment.OffsetY + part.FirstRow + firstRow,
+        };
+        product.Compute(task, scratch);
+    }
+}

@@ -1,0 +1,47 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Kernels.Quantized;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Ops;
+
+public static partial class Op
+{
+    // y = x W^T with float32 or packed weights [out, in]; the one place where the two part.
+    private static void Multiply(int rows, ReadOnlySpan<float> x, Parameter weight, Span<float> y, ForwardContext context)
+    {
+        (int width, int outWidth) = (weight.Shape[1], weight.Shape[0]);
+        if (weight.Packed is { } packed)
+        {
+            RequireServing(weight, context);
+            QuantizedMatMul.NT(context.Workers, rows, x, width, packed, 0, y, outWidth, context.Activations);
+        }
+        else
+        {
+            MatMul.NT(context.Workers, rows, outWidth, width, x, width, weight.Value, width, y, outWidth, false);
+        }
+    }
+
+    // The same per group of rows, weights [groups, out, in].
+    private static void MultiplyGroups(ReadOnlySpan<int> offsets, ReadOnlySpan<float> x, ReadOnlySpan<int> gather, Parameter weight, Span<float> y, ForwardContext context)
+    {
+        (int width, int outWidth) = (weight.Shape[2], weight.Shape[1]);
+        if (weight.Packed is { } packed)
+        {
+            RequireServing(weight, context);
+            QuantizedMatMul.GroupedNT(context.Workers, offsets, x, width, gather, packed, y, outWidth, context.Activations);
+        }
+        else
+        {
+            GroupedMatMul.NT(context.Workers, offsets, outWidth, width, x, width, gather, weight.Value, y, outWidth);
+        }
+    }
+
+    private static void RequireServing(Parameter weight, ForwardContext context)
+    {
+        if (context.Tape is not null)
+        {
+            throw new ConfigurationException($"{weight.Name} is packed and cannot be trained. Load the model with float32 weights.");
+        }
+    }
+}
