@@ -5,10 +5,20 @@ namespace MoeSharp.Model;
 /// <summary>Typed reading of one JSON object's keys; collects problems instead of stopping at the first, and remembers which keys were read.</summary>
 internal sealed class ConfigReader(JsonElement root)
 {
-    private readonly HashSet<string> _read = new(StringComparer.Ordinal);
+    private static readonly JsonElement s_empty = JsonDocument.Parse("{}").RootElement.Clone();
 
-    /// <summary>What is wrong so far.</summary>
+    private readonly HashSet<string> _read = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, ConfigReader> _sections = new(StringComparer.Ordinal);
+    private readonly string _path = ""; // of a section, with its point
+
+    private ConfigReader(JsonElement root, string path, List<string> problems)
+        : this(root) => (_path, Problems) = (path, problems);
+
+    /// <summary>What is wrong so far, sections included.</summary>
     public List<string> Problems { get; } = [];
+
+    /// <summary>The nested objects that were opened.</summary>
+    public IReadOnlyCollection<ConfigReader> Sections => _sections.Values;
 
     /// <summary>Keys that were asked for, whether present or not.</summary>
     public IReadOnlyCollection<string> KnownKeys => _read;
@@ -21,6 +31,35 @@ internal sealed class ConfigReader(JsonElement root)
     {
         _read.Add(key);
         return root.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+    }
+
+    /// <summary>Whether a key is there, be it null.</summary>
+    public bool Has(string key)
+    {
+        _read.Add(key);
+        return root.TryGetProperty(key, out _);
+    }
+
+    /// <summary>Where a key stands, for messages.</summary>
+    public string Place(string key) => _path + key;
+
+    /// <summary>A nested object with its own keys; an empty one when the key is absent or null.</summary>
+    public ConfigReader Section(string key)
+    {
+        if (_sections.TryGetValue(key, out ConfigReader? opened))
+        {
+            return opened;
+        }
+
+        JsonElement? value = Value(key);
+        if (value is { ValueKind: not JsonValueKind.Object } other)
+        {
+            Problems.Add($"{Place(key)} is {Shown(other)}; write an object or null");
+        }
+
+        ConfigReader section = new(value is { ValueKind: JsonValueKind.Object } found ? found : s_empty, $"{Place(key)}.", Problems);
+        _sections.Add(key, section);
+        return section;
     }
 
     /// <summary>An integer; 40.0 counts as 40.</summary>
@@ -36,7 +75,7 @@ internal sealed class ConfigReader(JsonElement root)
             return (int)number;
         }
 
-        Problems.Add($"{key} is {Shown(value)}; write a whole number");
+        Problems.Add($"{Place(key)} is {Shown(value)}; write a whole number");
         return null;
     }
 
@@ -57,7 +96,7 @@ internal sealed class ConfigReader(JsonElement root)
 
             if (found is { } other && other != value)
             {
-                Problems.Add($"{foundKey} is {other} but {key} is {value}; they mean the same, so keep one");
+                Problems.Add($"{Place(foundKey)} is {other} but {Place(key)} is {value}; they mean the same, so keep one");
             }
 
             (found, foundKey) = (value, key);
@@ -67,11 +106,14 @@ internal sealed class ConfigReader(JsonElement root)
     }
 
     /// <summary>A number with a default.</summary>
-    public double Number(string key, double absent)
+    public double Number(string key, double absent) => Number(key) ?? absent;
+
+    /// <summary>A number.</summary>
+    public double? Number(string key)
     {
         if (Value(key) is not { } value)
         {
-            return absent;
+            return null;
         }
 
         if (value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number))
@@ -79,8 +121,8 @@ internal sealed class ConfigReader(JsonElement root)
             return number;
         }
 
-        Problems.Add($"{key} is {Shown(value)}; write a number");
-        return absent;
+        Problems.Add($"{Place(key)} is {Shown(value)}; write a number");
+        return null;
     }
 
     /// <summary>A switch with a default.</summary>
@@ -96,7 +138,7 @@ internal sealed class ConfigReader(JsonElement root)
             return value.GetBoolean();
         }
 
-        Problems.Add($"{key} is {Shown(value)}; write true or false");
+        Problems.Add($"{Place(key)} is {Shown(value)}; write true or false");
         return absent;
     }
 
@@ -113,7 +155,7 @@ internal sealed class ConfigReader(JsonElement root)
             return value.GetString();
         }
 
-        Problems.Add($"{key} is {Shown(value)}; write a text in quotes");
+        Problems.Add($"{Place(key)} is {Shown(value)}; write a text in quotes");
         return null;
     }
 
@@ -133,8 +175,49 @@ internal sealed class ConfigReader(JsonElement root)
             }
         }
 
-        Problems.Add($"{key} '{text}' is not supported; use {string.Join(" or ", supported.ToArray().Select(value => $"'{value}'"))}");
+        Problems.Add($"{Place(key)} '{text}' is not supported; use {string.Join(" or ", supported.ToArray().Select(value => $"'{value}'"))}");
         return absent;
+    }
+
+    /// <summary>A list, or null; each element must be of a kind.</summary>
+    public IReadOnlyList<JsonElement>? List(string key, JsonValueKind kind)
+    {
+        if (Value(key) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == kind))
+        {
+            return [.. value.EnumerateArray()];
+        }
+
+        Problems.Add($"{Place(key)} is {Shown(value)}; write a list of {(kind == JsonValueKind.String ? "texts" : "numbers")}");
+        return null;
+    }
+
+    /// <summary>Whole numbers in a list, or null.</summary>
+    public IReadOnlyList<int>? Ints(string key)
+    {
+        if (List(key, JsonValueKind.Number) is not { } items)
+        {
+            return null;
+        }
+
+        List<int> numbers = [];
+        foreach (JsonElement item in items)
+        {
+            if (item.TryGetInt32(out int number))
+            {
+                numbers.Add(number);
+            }
+            else
+            {
+                Problems.Add($"{Place(key)} holds {Shown(item)}; write whole numbers");
+            }
+        }
+
+        return numbers;
     }
 
     /// <summary>One token id, or the first of a list of them.</summary>
@@ -166,11 +249,29 @@ internal sealed class ConfigReader(JsonElement root)
             }
             else
             {
-                Problems.Add($"{key} holds {Shown(item)}; write token ids");
+                Problems.Add($"{Place(key)} holds {Shown(item)}; write token ids");
             }
         }
 
         return tokens;
+    }
+
+    /// <summary>Demands that a key, where present, has the one value that is supported.</summary>
+    public void Require(string key, int supported, string reason)
+    {
+        if (Int(key) is { } value && value != supported)
+        {
+            Problems.Add($"{Place(key)} {value} is not supported, only {supported} is: {reason}");
+        }
+    }
+
+    /// <summary>Demands that a switch, where present, has the one value that is supported.</summary>
+    public void Require(string key, bool supported, string reason)
+    {
+        if (Switch(key, supported) != supported)
+        {
+            Problems.Add($"{Place(key)} {(supported ? "false" : "true")} is not supported: {reason}");
+        }
     }
 
     /// <summary>Marks keys as known without reading them.</summary>

@@ -4,8 +4,9 @@ namespace MoeSharp.Model;
 public sealed record ModelConfig
 {
     private readonly bool? _attentionOutputBias;
+    private readonly ValueList<AttentionKind> _layerAttention = ValueList<AttentionKind>.Empty;
 
-    /// <summary>Family of the checkpoint: <c>deepseek</c>, later others.</summary>
+    /// <summary>Family of the checkpoint, as config.json names it: <c>deepseek</c>, <c>mixtral</c>, <c>gpt_oss</c>, ...</summary>
     public string ModelType { get; init; } = "deepseek";
 
     /// <summary>Rows of the embedding.</summary>
@@ -26,7 +27,7 @@ public sealed record ModelConfig
     /// <summary>Key and value heads; divides the query heads.</summary>
     public required int NumKeyValueHeads { get; init; }
 
-    /// <summary>Width of a head.</summary>
+    /// <summary>Width of a head's queries and keys; with <see cref="LatentAttention"/> the sum of its two parts.</summary>
     public required int HeadDim { get; init; }
 
     /// <summary>Longest sequence that the positions are meant for.</summary>
@@ -80,7 +81,11 @@ public sealed record ModelConfig
     public int SlidingWindow { get; init; }
 
     /// <summary>Attention of each layer; empty when all are <see cref="AttentionKind.Full"/>.</summary>
-    public IReadOnlyList<AttentionKind> LayerAttention { get; init; } = [];
+    public IReadOnlyList<AttentionKind> LayerAttention
+    {
+        get => _layerAttention;
+        init => _layerAttention = new ValueList<AttentionKind>(value);
+    }
 
     /// <summary>How a block is put together.</summary>
     public BlockLayout BlockLayout { get; init; }
@@ -118,6 +123,16 @@ public sealed record ModelConfig
 
     /// <summary>Attention of layer <paramref name="layer"/> (from 0).</summary>
     public AttentionKind AttentionOf(int layer) => layer < LayerAttention.Count ? LayerAttention[layer] : AttentionKind.Full;
+
+    /// <summary>Factor on the attention scores, resolved: <see cref="AttentionScale"/>, or 1 / sqrt(head_dim) times the square of DeepSeek's YaRN factor.</summary>
+    public double ScoreScale
+    {
+        get
+        {
+            double magnitude = Rope.Scaling == RopeScaling.Yarn && Rope.MscaleAllDim != 0 ? RopeConfig.Magnitude(Rope.Factor, Rope.MscaleAllDim) : 1;
+            return AttentionScale != 0 ? AttentionScale : magnitude * magnitude / Math.Sqrt(HeadDim);
+        }
+    }
 
     /// <summary>Number of layers with routed experts.</summary>
     public int NumMoeLayers => Enumerable.Range(0, NumHiddenLayers).Count(IsMoeLayer);

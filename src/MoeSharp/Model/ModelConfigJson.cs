@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using MoeSharp.Model.Families;
 
 namespace MoeSharp.Model;
 
@@ -85,13 +86,18 @@ public static class ModelConfigJson
     // A key that is switched off (null, false, empty) cannot change the model; any other unknown key might, so it must not pass in silence.
     private static void CheckUnreadKeys(ConfigReader reader)
     {
+        foreach (ConfigReader section in reader.Sections)
+        {
+            CheckUnreadKeys(section);
+        }
+
         foreach (JsonProperty property in reader.UnreadKeys)
         {
             bool isOff = property.Value.ValueKind is JsonValueKind.Null or JsonValueKind.False
                 || (property.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array && property.Value.GetRawText().Length <= 2);
             if (!isOff && !property.Name.StartsWith('_') && !s_harmless.Contains(property.Name))
             {
-                reader.Problems.Add($"unknown key '{property.Name}' with value {ConfigReader.Shown(property.Value)}{SpellingSuggestion.Hint(property.Name, reader.KnownKeys)}; remove it, or set it to null if it does not change the model");
+                reader.Problems.Add($"unknown key '{reader.Place(property.Name)}' with value {ConfigReader.Shown(property.Value)}{SpellingSuggestion.Hint(property.Name, reader.KnownKeys)}; remove it, or set it to null if it does not change the model");
             }
         }
     }

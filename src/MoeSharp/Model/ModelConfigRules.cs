@@ -4,7 +4,7 @@ namespace MoeSharp.Model;
 internal static class ModelConfigRules
 {
     // Far above any published model; catches sizes that would overflow later arithmetic.
-    private const int LargestSize = 1 << 24;
+    internal const int LargestSize = 1 << 24;
     private const double MostParameters = 1e15;
 
     /// <summary>All broken rules, in the order of the file's keys.</summary>
@@ -51,16 +51,89 @@ internal static class ModelConfigRules
             problems.Add($"head_dim {config.HeadDim} is odd; rotary positions turn pairs, so use an even number");
         }
 
+        if (config.LatentAttention is { } latent)
+        {
+            CheckLatent(latent, config.HeadDim, problems);
+        }
+
+        if (config.Rope.RotaryDim < 0 || config.Rope.RotaryDim > config.HeadDim || config.Rope.RotaryDim % 2 != 0)
+        {
+            problems.Add($"rotary_dim {config.Rope.RotaryDim} must be even and at most head_dim {config.HeadDim}");
+        }
+
+        CheckLayers(config, problems);
         if ((long)config.NumAttentionHeads * config.HeadDim > LargestSize)
         {
             problems.Add($"num_attention_heads {config.NumAttentionHeads} times head_dim {config.HeadDim} is above {LargestSize}; use fewer or narrower heads");
         }
     }
 
+    private static void CheckLatent(LatentAttentionConfig latent, int headDim, List<string> problems)
+    {
+        Size("kv_lora_rank", latent.LatentRank, problems);
+        Size("qk_nope_head_dim", latent.NopeHeadDim, problems);
+        Size("qk_rope_head_dim", latent.RopeHeadDim, problems);
+        Size("v_head_dim", latent.ValueHeadDim, problems);
+        if (latent.QueryRank is < 0 or > LargestSize)
+        {
+            problems.Add($"q_lora_rank {latent.QueryRank} is outside 0..{LargestSize}; use null for a full projection");
+        }
+
+        if (latent.RopeHeadDim % 2 != 0)
+        {
+            problems.Add($"qk_rope_head_dim {latent.RopeHeadDim} is odd; rotary positions turn pairs, so use an even number");
+        }
+
+        if ((long)latent.NopeHeadDim + latent.RopeHeadDim != headDim)
+        {
+            problems.Add($"head_dim {headDim} is not qk_nope_head_dim {latent.NopeHeadDim} plus qk_rope_head_dim {latent.RopeHeadDim}");
+        }
+    }
+
+    private static void CheckLayers(ModelConfig config, List<string> problems)
+    {
+        if (config.LayerAttention.Count > 0 && config.LayerAttention.Count != config.NumHiddenLayers)
+        {
+            problems.Add($"layer_types has {config.LayerAttention.Count} entries, num_hidden_layers is {config.NumHiddenLayers}; name every layer once");
+        }
+
+        if (config.SlidingWindow < 0 || (config.SlidingWindow == 0 && config.LayerAttention.Contains(AttentionKind.Sliding)))
+        {
+            problems.Add($"sliding_window {config.SlidingWindow} must be at least 1 where layers have a window");
+        }
+
+        if (config.LatentAttention is not null && config.LayerAttention.Any(kind => kind != AttentionKind.Full))
+        {
+            problems.Add("layer_types other than 'full_attention' are not supported together with latent attention");
+        }
+    }
+
+    private static void CheckRope(RopeConfig rope, List<string> problems)
+    {
+        Positive("rope_theta", rope.Theta, problems);
+        if (rope.Scaling == RopeScaling.None)
+        {
+            return;
+        }
+
+        Positive("rope_scaling.factor", rope.Factor, problems);
+        if (rope.Scaling != RopeScaling.Linear)
+        {
+            Size("rope_scaling.original_max_position_embeddings", rope.OriginalMaxPositions, problems);
+        }
+
+        if (rope.Scaling == RopeScaling.Yarn)
+        {
+            Positive("rope_scaling.beta_fast", rope.BetaFast, problems);
+            Positive("rope_scaling.beta_slow", rope.BetaSlow, problems);
+            Positive("rope_scaling.attention_factor", rope.AttentionFactor, problems);
+        }
+    }
+
     private static void CheckNumbers(ModelConfig config, List<string> problems)
     {
         Positive("rms_norm_eps", config.RmsNormEps, problems);
-        Positive("rope_theta", config.RopeTheta, problems);
+        CheckRope(config.Rope, problems);
         Positive("initializer_range", config.InitializerRange, problems);
         Token("bos_token_id", config.BosTokenId, config.VocabSize, problems);
         Token("eos_token_id", config.EosTokenId, config.VocabSize, problems);
@@ -70,6 +143,12 @@ internal static class ModelConfigRules
     {
         Size("n_routed_experts", moe.NumExperts, problems);
         Size("moe_intermediate_size", moe.IntermediateSize, problems);
+        if (moe.SharedIntermediateSize is < 0 or > LargestSize)
+        {
+            problems.Add($"shared_expert_intermediate_size {moe.SharedIntermediateSize} is outside 0..{LargestSize}; use 0 for none");
+        }
+
+        CheckGroups(moe, problems);
         if (moe.TopK < 1 || moe.TopK > moe.NumExperts)
         {
             problems.Add($"num_experts_per_tok {moe.TopK} is outside 1..{moe.NumExperts} (n_routed_experts); a token uses at least one expert and each at most once");
@@ -96,6 +175,22 @@ internal static class ModelConfigRules
         else if (config.NumHiddenLayers is > 0 and <= LargestSize && config.NumMoeLayers == 0)
         {
             problems.Add($"n_routed_experts is {moe.NumExperts}, but no layer is MoE with first_k_dense_replace {moe.FirstKDenseReplace}, moe_layer_freq {moe.MoeLayerFreq} and {config.NumHiddenLayers} layers; lower first_k_dense_replace, or set n_routed_experts to null for a dense model");
+        }
+    }
+
+    private static void CheckGroups(MoeConfig moe, List<string> problems)
+    {
+        if (moe.NumGroups < 1 || moe.NumExperts % moe.NumGroups != 0)
+        {
+            problems.Add($"n_group {moe.NumGroups} does not divide n_routed_experts {moe.NumExperts}; groups have equal sizes");
+        }
+        else if (moe.TopKGroups < 1 || moe.TopKGroups > moe.NumGroups)
+        {
+            problems.Add($"topk_group {moe.TopKGroups} is outside 1..{moe.NumGroups} (n_group)");
+        }
+        else if (moe.TopK > (long)moe.TopKGroups * (moe.NumExperts / moe.NumGroups))
+        {
+            problems.Add($"num_experts_per_tok {moe.TopK} is more than topk_group {moe.TopKGroups} groups of {moe.NumExperts / moe.NumGroups} experts hold");
         }
     }
 

@@ -1,6 +1,6 @@
 namespace MoeSharp.Model;
 
-/// <summary>Named architectures: the models and baselines of the DeepSeekMoE paper (arXiv 2401.06066) and small ones that train on two cores.</summary>
+/// <summary>Named architectures: small ones that train on two cores, the models and baselines of the DeepSeekMoE paper (arXiv 2401.06066), other released models.</summary>
 /// <remarks>
 /// The paper gives relative expert sizes, not widths, for the 2B models: their standard feed-forward counts as 8 d^2 weights, a width of 8 d / 3 = 3413.3.
 /// Here each width is that number times the relative size, rounded to the nearest multiple of 8: 3416, expert 856 (relative 0.25), 4096 (1.2), 5120 (1.5),
@@ -15,6 +15,8 @@ public static class ModelPresets
     private static readonly ModelConfig s_small = Decoder("deepseek", 8, 512, 8, 8192, 1024, intermediateSize: 8 * 176);
     private static readonly ModelConfig s_quickstart = Decoder("deepseek", 4, 128, 4, 2048, 512, intermediateSize: 256);
     private static readonly ModelConfig s_nano = Decoder("deepseek", 2, 64, 4, 512, 256, intermediateSize: 128);
+
+    private static readonly RopeConfig s_anyRope = new();
 
     // PaperFfnMultiple: activated feed-forward weights of a layer in units of 8 d^2, as the paper's FLOPs count them. Null where there is no published figure.
     private sealed record Preset(string Name, string Summary, ModelConfig Config, double? PaperFfnMultiple = null);
@@ -48,6 +50,23 @@ public static class ModelPresets
         new("llama2-7b", "dense comparison of the 16B", Decoder("llama", 32, 4096, 32, 32000, 4096, intermediateSize: 11008) with { RmsNormEps = 1e-5f, InitializerRange = 0.02f, BosTokenId = 1, EosTokenId = 2 }, 1),
         new("deepseek-7b", "dense comparison of the 16B", Decoder("llama", 30, 4096, 32, 102400, 4096, intermediateSize: 11008) with { BosTokenId = 100000, EosTokenId = 100001 }, 1),
         new("deepseek-67b", "dense comparison of the 145B", Decoder("llama", 95, 8192, 64, 102400, 4096, intermediateSize: 22016) with { NumKeyValueHeads = 8, BosTokenId = 100000, EosTokenId = 100001 }, 1),
+
+        new("deepseek-v2-lite", "released DeepSeek-V2-Lite: latent attention, 2 shared + 6 of 64 experts", PublishedModels.DeepSeekV2Lite),
+        new("deepseek-v2", "released DeepSeek-V2: 2 shared + 6 of 160 experts in 3 of 8 groups", PublishedModels.DeepSeekV2),
+        new("deepseek-v3", "released DeepSeek-V3 and R1: 1 shared + 8 of 256 experts, sigmoid scores", PublishedModels.DeepSeekV3),
+        new("mixtral-8x7b", "released Mixtral 8x7B: 2 of 8 experts", PublishedModels.Mixtral8x7B),
+        new("mixtral-8x22b", "released Mixtral 8x22B: 2 of 8 experts", PublishedModels.Mixtral8x22B),
+        new("qwen1.5-moe-a2.7b", "released Qwen1.5-MoE: a gated shared expert + 4 of 60", PublishedModels.Qwen15Moe),
+        new("qwen3-30b-a3b", "released Qwen3 30B: 8 of 128 experts", PublishedModels.Qwen3A3B),
+        new("qwen3-235b-a22b", "released Qwen3 235B: 8 of 128 experts", PublishedModels.Qwen3A22B),
+        new("olmoe-1b-7b", "released OLMoE: 8 of 64 experts", PublishedModels.Olmoe),
+        new("dbrx", "released DBRX: 4 of 16 experts", PublishedModels.Dbrx),
+        new("arctic", "released Arctic: 2 of 128 experts beside a dense feed-forward", PublishedModels.Arctic),
+        new("llama-moe-3.5b", "released LLaMA-MoE 3.5B: 4 of 16 experts cut from a LLaMA-2 7B", PublishedModels.LlamaMoe),
+        new("grok-1", "released Grok-1: 2 of 8 experts", PublishedModels.Grok1),
+        new("minimax-text-01", "released MiniMax-Text-01: lightning attention, 2 of 32 experts", PublishedModels.MiniMaxText01),
+        new("gpt-oss-20b", "released gpt-oss 20B: attention sinks and windows, 4 of 32 experts", PublishedModels.GptOss20B),
+        new("gpt-oss-120b", "released gpt-oss 120B: 4 of 128 experts", PublishedModels.GptOss120B),
     ];
 
     /// <summary>All preset names, small ones first.</summary>
@@ -79,7 +98,7 @@ public static class ModelPresets
         ModelType = "",
         MaxPositionEmbeddings = 0,
         RmsNormEps = 0,
-        RopeTheta = 0,
+        Rope = s_anyRope,
         InitializerRange = 0,
         BosTokenId = null,
         EosTokenId = null,

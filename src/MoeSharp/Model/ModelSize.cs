@@ -42,19 +42,23 @@ public sealed class ModelSize
     /// <summary>About how many parameters there are; unlike the exact count it cannot overflow.</summary>
     internal static double Estimate(ModelConfig config)
     {
-        double width = config.IntermediateSize + ((config.Moe?.NumExperts ?? 0.0) * (config.Moe?.IntermediateSize ?? 0));
-        double attention = (2.0 * config.NumAttentionHeads + (2.0 * config.NumKeyValueHeads)) * config.HeadDim;
-        return config.HiddenSize * ((2.0 * config.VocabSize) + (config.NumHiddenLayers * (attention + (3 * width))));
+        MoeConfig? moe = config.Moe;
+        double width = config.IntermediateSize + ((moe?.NumExperts ?? 0.0) * (moe?.IntermediateSize ?? 0)) + (moe?.SharedIntermediateSize ?? 0) + ((double)(moe?.NumSharedExperts ?? 0) * (moe?.IntermediateSize ?? 0));
+        double attention = ((3.0 * config.NumAttentionHeads) + (2.0 * config.NumKeyValueHeads)) * (config.HeadDim + (config.LatentAttention?.ValueHeadDim ?? 0.0));
+        double latent = config.LatentAttention is { } mla ? (double)mla.QueryRank + mla.LatentRank + mla.RopeHeadDim : 0;
+        double router = moe is { HasRouterNetwork: true } ? (double)moe.NumExperts * moe.NumExperts : 0;
+        double layer = (config.HiddenSize * (attention + latent + (3 * width))) + (latent * attention) + router;
+        return (config.HiddenSize * 2.0 * config.VocabSize) + (config.NumHiddenLayers * layer);
     }
 
     /// <summary>Parameter counts.</summary>
     public ParameterCounts Parameters { get; }
 
     /// <summary>Training FLOPs (forward and backward) of one token in all matrices that multiply it, without attention.</summary>
-    public double TrainingFlopsPerToken => 6 * (SumOverLayers(ActivatedMatrixWeights) + ((double)_config.VocabSize * _config.HiddenSize));
+    public double TrainingFlopsPerToken => 6 * (SumOverLayers(layer => (double)layer.AttentionMatrices + layer.SharedMatrices + ((double)layer.TopK * layer.ExpertMatrices)) + ((double)_config.VocabSize * _config.HiddenSize));
 
     /// <summary>Training FLOPs (forward and backward) of one pair of a query and a key that it sees, in all heads and layers.</summary>
-    public double TrainingFlopsPerAttentionPair => 12.0 * _config.NumHiddenLayers * _config.NumAttentionHeads * _config.HeadDim;
+    public double TrainingFlopsPerAttentionPair => SumOverLayers(layer => layer.PairFlops);
 
     /// <summary>Training FLOPs of one sequence.</summary>
     /// <param name="sequenceLength">T, tokens of the sequence.</param>
@@ -73,15 +77,34 @@ public sealed class ModelSize
 
         double paperFeedForward = ModelPresets.PaperFfnMultiple(_config) is { } multiple
             ? layers * multiple * 8 * hidden * hidden
-            : SumOverLayers(layer => 3.0 * hidden * ActivatedWidth(layer));
+            : SumOverLayers(layer => 3.0 * hidden * layer.ActivatedWidth);
         double paper = 6 * tokens * ((layers * 4 * hidden * hidden) + paperFeedForward + head) + (12 * layers * hidden * tokens * tokens);
 
         double matrices = tokens * TrainingFlopsPerToken;
+        double attentionSquare = 0;
+        double attentionCausal = 0;
+        for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
+        {
+            double perPair = new LayerSize(_config, layer).PairFlops;
+            (double square, double causal) = Pairs(_config.AttentionOf(layer), tokens);
+            attentionSquare += perPair * square;
+            attentionCausal += perPair * causal;
+        }
+
         return new ModelFlops(
             sequenceLength,
             paper,
-            matrices + (TrainingFlopsPerAttentionPair * tokens * tokens),
-            matrices + (TrainingFlopsPerAttentionPair * tokens * (tokens + 1) / 2));
+            matrices + attentionSquare,
+            matrices + attentionCausal);
+    }
+
+    // Pairs of positions that a layer multiplies: the full square and the causal half; a window bounds both. Linear attention multiplies each token with a state of head_dim rows.
+    private (double Square, double Causal) Pairs(AttentionKind kind, double tokens)
+    {
+        double window = kind == AttentionKind.Sliding ? Math.Min(tokens, _config.SlidingWindow) : tokens;
+        return kind == AttentionKind.Linear
+            ? (tokens * _config.HeadDim, tokens * _config.HeadDim)
+            : (tokens * window, (window * (window + 1) / 2) + ((tokens - window) * window));
     }
 
     /// <summary>Bytes for weights, cache and training.</summary>
@@ -92,7 +115,7 @@ public sealed class ModelSize
         checked
         {
             const int FloatBytes = sizeof(float);
-            long cachePerToken = 2L * _config.NumHiddenLayers * _config.NumKeyValueHeads * _config.HeadDim * FloatBytes;
+            long cachePerToken = (long)SumOverLayers(layer => layer.CachedFloats) * FloatBytes;
             return new ModelMemory(
                 Parameters.Total * FloatBytes,
                 Parameters.Total * 2,
@@ -110,41 +133,29 @@ public sealed class ModelSize
             long embedding = _config.VocabSize * hidden;
             long total = embedding + hidden + (_config.TieWordEmbeddings ? 0 : embedding); // final norm
             long activated = total;
-            for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
+            for (int index = 0; index < _config.NumHiddenLayers; index++)
             {
-                long norms = 2 * hidden;
-                long biases = _config.AttentionBias ? AttentionRows + hidden : 0;
-                long activatedMatrices = (long)ActivatedMatrixWeights(layer);
-                activated += norms + biases + activatedMatrices;
-                total += norms + biases + activatedMatrices;
-                if (_config.IsMoeLayer(layer) && _config.Moe is { } moe)
-                {
-                    total += (moe.NumExperts - moe.TopK) * 3L * hidden * moe.IntermediateSize;
-                }
+                LayerSize layer = new(_config, index);
+                long shared = layer.AttentionMatrices + layer.SharedMatrices + layer.Vectors;
+                long expert = layer.ExpertMatrices + layer.ExpertVectors;
+                activated += shared + (layer.TopK * expert);
+                total += shared + (layer.NumExperts * expert);
             }
 
             return new ParameterCounts(total, activated, _config.TieWordEmbeddings ? activated : activated - embedding);
         }
     }
 
-    // Rows of the joint query, key and value projection.
-    private long AttentionRows => (_config.NumAttentionHeads + (2L * _config.NumKeyValueHeads)) * _config.HeadDim;
-
-    private double SumOverLayers(Func<int, double> value) => Enumerable.Range(0, _config.NumHiddenLayers).Sum(value);
-
-    // Weights of the matrices that multiply one token in one layer; exact, below 2^53.
-    private double ActivatedMatrixWeights(int layer)
+    private double SumOverLayers(Func<LayerSize, double> value)
     {
-        double hidden = _config.HiddenSize;
-        double attention = (AttentionRows * hidden) + ((double)_config.NumAttentionHeads * _config.HeadDim * hidden);
-        double router = _config.IsMoeLayer(layer) && _config.Moe is { Router: RouterKind.TopK } moe ? moe.NumExperts * hidden : 0;
-        return attention + router + (3 * hidden * ActivatedWidth(layer));
-    }
+        double sum = 0;
+        for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
+        {
+            sum += value(new LayerSize(_config, layer));
+        }
 
-    // Intermediate width that one token passes through in one layer.
-    private double ActivatedWidth(int layer) => _config.IsMoeLayer(layer) && _config.Moe is { } moe
-        ? ((double)moe.TopK + moe.NumSharedExperts) * moe.IntermediateSize
-        : _config.IntermediateSize;
+        return sum;
+    }
 
     // Per layer: residual stream twice, both norms' outputs, q, k, v and the attention output; for the feed-forward gate, up and their product, and for every
     // routed slot its input and output rows. Once: the final residual and norm. Logits are recomputed in blocks and not kept.
@@ -154,11 +165,13 @@ public sealed class ModelSize
         {
             long hidden = _config.HiddenSize;
             long perToken = 2 * hidden;
-            for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
+            for (int index = 0; index < _config.NumHiddenLayers; index++)
             {
-                long attention = (4 * hidden) + AttentionRows + ((long)_config.NumAttentionHeads * _config.HeadDim);
-                long feedForward = 3 * (long)ActivatedWidth(layer);
-                long slots = _config.IsMoeLayer(layer) && _config.Moe is { } moe ? (2 * hidden * moe.TopK) + moe.NumExperts : 0;
+                LayerSize layer = new(_config, index);
+                long queries = (_config.NumAttentionHeads + (2L * _config.NumKeyValueHeads)) * _config.HeadDim;
+                long attention = (4 * hidden) + queries + layer.ValueWidth;
+                long feedForward = 3 * (long)layer.ActivatedWidth;
+                long slots = (2 * hidden * layer.TopK) + layer.NumExperts;
                 perToken += attention + feedForward + slots;
             }
 

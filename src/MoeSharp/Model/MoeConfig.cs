@@ -3,6 +3,8 @@ namespace MoeSharp.Model;
 /// <summary>The routed and shared experts of a model's MoE layers.</summary>
 public sealed record MoeConfig
 {
+    private readonly ValueList<int> _denseLayers = ValueList<int>.Empty;
+
     /// <summary>Routed experts per layer (n_routed_experts).</summary>
     public required int NumExperts { get; init; }
 
@@ -76,7 +78,14 @@ public sealed record MoeConfig
     public bool MoeLayerEndsPeriod { get; init; }
 
     /// <summary>Layers that are dense whatever the period says (mlp_only_layers).</summary>
-    public IReadOnlyList<int> DenseLayers { get; init; } = [];
+    public IReadOnlyList<int> DenseLayers
+    {
+        get => _denseLayers;
+        init => _denseLayers = new ValueList<int>(value);
+    }
+
+    /// <summary>Width of the shared feed-forward; 0 when there is none.</summary>
+    public int SharedWidth => SharedIntermediateSize > 0 ? SharedIntermediateSize : NumSharedExperts * IntermediateSize;
 }
 
 /// <summary>How a router chooses experts.</summary>

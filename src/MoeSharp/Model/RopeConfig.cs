@@ -35,6 +35,11 @@ public sealed record RopeConfig
 
     /// <summary>Mscale_all_dim of DeepSeek's YaRN: the softmax scale is multiplied by (0.1 mscale_all_dim ln factor + 1)^2; 0 for none.</summary>
     public double MscaleAllDim { get; init; }
+
+    /// <summary>YaRN's magnitude correction: 0.1 weight ln(factor) + 1 for factors above 1 (arXiv 2309.00071, section 3.4).</summary>
+    /// <param name="factor">Factor of the extension.</param>
+    /// <param name="weight">Share of the correction: mscale or mscale_all_dim.</param>
+    public static double Magnitude(double factor, double weight) => factor <= 1 ? 1 : (0.1 * weight * Math.Log(factor)) + 1;
 }
 
 /// <summary>Extension of rotary positions to longer contexts.</summary>

@@ -109,12 +109,12 @@ public sealed class ModelConfigJsonTests
         Assert.Null(ModelConfigJson.Parse("""{"model_type": "deepseek", "n_routed_experts": null, "n_shared_experts": null}""", "x").Moe);
 
     [Theory]
-    [InlineData("\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4}", "yarn")]
+    [InlineData("\"rope_scaling\": {\"type\": \"longrope\", \"factor\": 4}", "longrope")]
     [InlineData("\"rope_scaling\": {\"rope_type\": \"llama3\"}", "llama3")]
     [InlineData("\"hidden_act\": \"gelu\"", "gelu")]
     [InlineData("\"mlp_bias\": true", "mlp_bias")]
     [InlineData("\"sliding_window\": 4096", "sliding_window")]
-    [InlineData("\"quantization_config\": {\"quant_method\": \"fp8\"}", "quantization_config")]
+    [InlineData("\"quantization_config\": {\"quant_method\": \"gptq\"}", "quantization_config.quant_method 'gptq'")]
     [InlineData("\"torch_dtype\": \"int3\"", "int3")]
     [InlineData("\"vocab_size\": \"many\"", "vocab_size")]
     [InlineData("\"vocab_size\": 1.5", "vocab_size")]

@@ -19,6 +19,41 @@ public sealed class ModelSizeTests
         Assert.Equal(new ParameterCounts(total, activated, withoutEmbedding), counts);
     }
 
+    [Theory]
+    [InlineData("deepseek-v2-lite", 15_706_484_224)]
+    [InlineData("deepseek-v2", 235_741_434_880)]
+    [InlineData("deepseek-v3", 671_026_419_200)]
+    [InlineData("mixtral-8x7b", 46_702_792_704)]
+    [InlineData("qwen1.5-moe-a2.7b", 14_315_784_192)]
+    [InlineData("olmoe-1b-7b", 6_919_161_856)]
+    public void Totals_equal_the_released_weights(string preset, long total) => Assert.Equal(total, ModelSize.Of(ModelPresets.Get(preset)).Parameters.Total);
+
+    [Theory]
+    [InlineData("mixtral-8x22b", 140.621, 39.152)]
+    [InlineData("qwen3-30b-a3b", 30.53, 3.35)]
+    [InlineData("qwen3-235b-a22b", 235.1, 22.2)]
+    [InlineData("dbrx", 131.597, 36.470)]
+    [InlineData("arctic", 478.6, 17.32)]
+    [InlineData("llama-moe-3.5b", 6.741, 3.494)]
+    [InlineData("grok-1", 315.685, 83.757)]
+    [InlineData("minimax-text-01", 456.09, 48.40)] // activated 45.945 without both embeddings
+    [InlineData("gpt-oss-20b", 20.91, 4.19)] // 21B and 3.6B without the embeddings' 0.58B
+    [InlineData("gpt-oss-120b", 116.83, 5.71)]
+    public void Totals_and_activated_parameters_are_near_the_published_ones(string preset, double billions, double activated)
+    {
+        ParameterCounts counts = ModelSize.Of(ModelPresets.Get(preset)).Parameters;
+
+        Assert.Equal(billions, counts.Total / 1e9, billions * 0.001);
+        Assert.Equal(activated, counts.Activated / 1e9, activated * 0.005);
+    }
+
+    [Theory]
+    [InlineData("deepseek-v2", 60 * (512 + 64))] // arXiv 2405.04434, section 2.1.4: latent and rotated key
+    [InlineData("qwen3-30b-a3b", 48 * 2 * 4 * 128)]
+    [InlineData("minimax-text-01", 10 * 2 * 8 * 128)] // the linear layers keep a state, not keys
+    public void The_cache_holds_what_each_attention_needs(string preset, int floats) =>
+        Assert.Equal(4L * floats, ModelSize.Of(ModelPresets.Get(preset)).Memory(1).KeyValueCachePerToken);
+
     [Fact]
     public void The_142B_model_with_a_narrow_dense_layer_has_the_other_count()
     {

@@ -1,0 +1,127 @@
+namespace MoeSharp.Model;
+
+/// <summary>Weights of one decoder layer, counted from its configuration.</summary>
+/// <param name="config">Architecture.</param>
+/// <param name="layer">Index of the layer.</param>
+internal readonly struct LayerSize(ModelConfig config, int layer)
+{
+    private long Hidden => config.HiddenSize;
+
+    private MoeConfig? Moe => config.IsMoeLayer(layer) ? config.Moe : null;
+
+    private bool HasParallelFeedForward => Moe is not null && config.BlockLayout == BlockLayout.ParallelExperts;
+
+    // Rows of the joint query, key and value projection.
+    private long QueryKeyValueRows => (config.NumAttentionHeads + (2L * config.NumKeyValueHeads)) * config.HeadDim;
+
+    private long QueryRows => (long)config.NumAttentionHeads * config.HeadDim;
+
+    /// <summary>Width of the values that one query head collects.</summary>
+    public long ValueWidth => (long)config.NumAttentionHeads * (config.LatentAttention?.ValueHeadDim ?? config.HeadDim);
+
+    /// <summary>Training FLOPs of one pair of a query's and a key's position: two for each product, three times for forward and backward.</summary>
+    public double PairFlops => 6.0 * (QueryRows + ValueWidth);
+
+    /// <summary>Weights of the matrices that multiply every token in attention.</summary>
+    public long AttentionMatrices
+    {
+        get
+        {
+            checked
+            {
+                if (config.AttentionOf(layer) == AttentionKind.Linear)
+                {
+                    return 5 * QueryRows * Hidden; // queries, keys, values, output gate, output
+                }
+
+                if (config.LatentAttention is { } latent)
+                {
+                    long queries = latent.QueryRank > 0 ? latent.QueryRank * (Hidden + QueryRows) : QueryRows * Hidden;
+                    long down = ((long)latent.LatentRank + latent.RopeHeadDim) * Hidden;
+                    long up = config.NumAttentionHeads * ((long)latent.NopeHeadDim + latent.ValueHeadDim) * latent.LatentRank;
+                    return queries + down + up + (Hidden * ValueWidth);
+                }
+
+                return (QueryKeyValueRows + QueryRows) * Hidden;
+            }
+        }
+    }
+
+    /// <summary>Weights of the matrices that multiply every token in the feed-forward: a dense one, the shared one with its gate, the router.</summary>
+    public long SharedMatrices
+    {
+        get
+        {
+            checked
+            {
+                if (Moe is not { } moe)
+                {
+                    return 3 * Hidden * config.IntermediateSize;
+                }
+
+                long router = moe.Router == RouterKind.TopK ? moe.NumExperts * (Hidden + (moe.HasRouterNetwork ? moe.NumExperts : 0)) : 0;
+                long parallel = HasParallelFeedForward ? 3 * Hidden * Hidden : 0;
+                return router + parallel + (3 * Hidden * moe.SharedWidth) + (moe.HasSharedExpertGate ? Hidden : 0);
+            }
+        }
+    }
+
+    /// <summary>Weights of the matrices of one routed expert; 0 in a dense layer.</summary>
+    public long ExpertMatrices => Moe is { } moe ? checked(3 * Hidden * moe.IntermediateSize) : 0;
+
+    /// <summary>Routed experts that a token uses.</summary>
+    public int TopK => Moe?.TopK ?? 0;
+
+    /// <summary>Routed experts.</summary>
+    public int NumExperts => Moe?.NumExperts ?? 0;
+
+    /// <summary>Norms, biases and sinks, which every token uses, without those of the routed experts.</summary>
+    public long Vectors
+    {
+        get
+        {
+            long norms = Hidden * (config.BlockLayout == BlockLayout.SandwichNorm ? 4 : HasParallelFeedForward ? 3 : 2);
+            long router = Moe is { } moe ? moe.NumExperts * ((moe.HasSelectionBias ? 1L : 0) + (moe.HasRouterBias ? 1 : 0)) : 0;
+            return norms + router + AttentionVectors;
+        }
+    }
+
+    /// <summary>Biases of one routed expert.</summary>
+    public long ExpertVectors => Moe is { HasExpertBias: true } moe ? (2L * moe.IntermediateSize) + Hidden : 0;
+
+    /// <summary>Floats that the cache keeps of one token: the latent with its rotated key, or keys and values; a linear layer keeps one state for all tokens.</summary>
+    public long CachedFloats => config.AttentionOf(layer) == AttentionKind.Linear ? 0
+        : config.LatentAttention is { } latent ? latent.LatentRank + latent.RopeHeadDim
+        : 2L * config.NumKeyValueHeads * config.HeadDim;
+
+    /// <summary>Intermediate width that one token passes through.</summary>
+    public double ActivatedWidth => Moe is { } moe
+        ? ((double)moe.TopK * moe.IntermediateSize) + moe.SharedWidth + (HasParallelFeedForward ? Hidden : 0)
+        : config.IntermediateSize;
+
+    private long AttentionVectors
+    {
+        get
+        {
+            if (config.AttentionOf(layer) == AttentionKind.Linear)
+            {
+                return QueryRows; // the norm of its output
+            }
+
+            long output = config.AttentionOutputBias ? Hidden : 0;
+            if (config.LatentAttention is { } latent)
+            {
+                long biases = config.AttentionBias ? (long)latent.QueryRank + latent.LatentRank + latent.RopeHeadDim : 0;
+                return output + biases + latent.QueryRank + latent.LatentRank;
+            }
+
+            long norms = config.QueryKeyNorm switch
+            {
+                QueryKeyNorm.PerHead => 2L * config.HeadDim,
+                QueryKeyNorm.WholeProjection => ((long)config.NumAttentionHeads + config.NumKeyValueHeads) * config.HeadDim,
+                _ => 0,
+            };
+            return output + norms + (config.AttentionBias ? QueryKeyValueRows : 0) + (config.HasAttentionSinks ? config.NumAttentionHeads : 0);
+        }
+    }
+}
