@@ -73,6 +73,7 @@ public sealed class TextSources : IDocumentSource
     public IEnumerable<TextPassage> ReadPassages()
     {
         _warnings.Clear();
+        bool isDivided = Options.Separator.Length == 0;
         foreach (string file in Files)
         {
             long numDocuments = 0;
@@ -82,10 +83,16 @@ public sealed class TextSources : IDocumentSource
                 yield return passage;
             }
 
+            isDivided |= numDocuments > 1 && !IsJsonLines(file);
             if (numDocuments == 0)
             {
                 Warn($"{file} is empty and was skipped");
             }
+        }
+
+        if (!isDivided)
+        {
+            Warn($"the separator {Options.Separator} divides none of the text files; it must be a whole line, and .jsonl files need none");
         }
     }
 

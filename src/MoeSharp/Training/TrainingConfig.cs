@@ -121,6 +121,9 @@ public sealed record DatasetConfig
 
     /// <summary>Field of a .jsonl line that holds its text.</summary>
     public string TextField { get; init; } = "text";
+
+    /// <summary>A line that ends one document and begins the next in plain text files; empty: each file is one document.</summary>
+    public string Separator { get; init; } = "";
 }
 
 /// <summary>Sizes of an optimiser step.</summary>

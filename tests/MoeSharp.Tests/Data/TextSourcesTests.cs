@@ -47,6 +47,18 @@ public sealed class TextSourcesTests : IDisposable
     }
 
     [Theory]
+    [InlineData("a.txt", "one\n---\ntwo", false)]
+    [InlineData("a.txt", "one\n --- \ntwo", true)]
+    [InlineData("a.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}", true)]
+    public void A_separator_that_divides_nothing_is_a_warning(string name, string content, bool warns)
+    {
+        _folder.Write(name, content);
+        TextSources sources = TextSources.Expand([_folder.Root], new TextSourceOptions { Separator = "---" });
+        Assert.NotEmpty(sources.ReadDocuments().ToArray());
+        Assert.Equal(warns, sources.Warnings.Any(warning => warning.Contains("---", StringComparison.Ordinal)));
+    }
+
+    [Theory]
     [InlineData("nothing.txt")]
     [InlineData("*.jsonl")]
     [InlineData("no/such/**")]
