@@ -100,8 +100,8 @@ internal static class QuickstartCommand
             throw new ConfigurationException($"--set {budget}: a quickstart ends after --minutes or --steps; give one of these.");
         }
 
-        return settings.FirstOrDefault(setting => TrainingConfigJson.IsFor("data.text_field", setting)) is { } field
-            ? throw new ConfigurationException($"--set {field}: a quickstart trains on the embedded corpus, which has no fields. Train on your own text with moe train.")
+        return settings.FirstOrDefault(setting => TrainingConfigJson.IsFor("data.text_field", setting) || TrainingConfigJson.IsFor("data.separator", setting)) is { } files
+            ? throw new ConfigurationException($"--set {files}: a quickstart trains on the embedded corpus, which is in no file. Train on your own text with moe train.")
             : settings;
     }
 

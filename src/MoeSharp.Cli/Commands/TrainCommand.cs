@@ -11,9 +11,11 @@ namespace MoeSharp.Cli.Commands;
 internal static class TrainCommand
 {
     private const string DefaultPreset = "starter";
+    private const int NumSamples = 4; // texts that the model writes at the end
 
     private static readonly Option<string[]> s_data = new("--data", "-d") { Description = "Files, folders or globs of .txt and .jsonl text in UTF-8.", AllowMultipleArgumentsPerToken = true };
     private static readonly Option<string> s_textField = new("--text-field") { Description = "Field of a .jsonl line that holds its text (default: text)." };
+    private static readonly Option<string> s_separator = new("--separator") { Description = "A line between documents in text files, for example <|endoftext|> (default: each file is one document)." };
     private static readonly Option<string> s_tokenizer = new("--tokenizer") { Description = "tokenizer.json or a folder with one; without it, one is trained on the text." };
     private static readonly Option<int?> s_vocabSize = new("--vocab-size") { Description = "Tokens of the tokenizer that is trained." };
     private static readonly Option<string> s_preset = new("--preset") { Description = $"Named experiment or architecture (default: {DefaultPreset})." };
@@ -33,7 +35,7 @@ internal static class TrainCommand
     public static Command Create()
     {
         Command command = new("train", "Trains a model on your text, or goes on with a run (--resume).");
-        foreach (Option option in (Option[])[s_data, s_textField, s_tokenizer, s_vocabSize, s_preset, s_config, s_set, s_out, s_resume, s_cache, s_minutes, s_steps, s_seed, s_threads, s_quiet, s_json])
+        foreach (Option option in (Option[])[s_data, s_textField, s_separator, s_tokenizer, s_vocabSize, s_preset, s_config, s_set, s_out, s_resume, s_cache, s_minutes, s_steps, s_seed, s_threads, s_quiet, s_json])
         {
             command.Options.Add(option);
         }
@@ -63,7 +65,7 @@ internal static class TrainCommand
         }
 
         TrainingConfig config = ReadConfig(arguments);
-        TextSources source = TextSources.Expand(data, config.Data.TextField);
+        TextSources source = TextSources.Expand(data, new TextSourceOptions { JsonField = config.Data.TextField, Separator = config.Data.Separator });
         string path = arguments.GetValue(s_out) ?? RunTerminal.NewRunPath("train");
         RunFolder run = RunFolder.Create(path, RunOptions.TrainCommand, TimeProvider.System);
         string cache = arguments.GetValue(s_cache) ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path)) ?? ".", "tokens");
@@ -74,7 +76,7 @@ internal static class TrainCommand
 
     private static int Resume(ParseResult arguments, string path, RunScreen screen, CancellationToken stop)
     {
-        foreach (Option option in (Option[])[s_data, s_textField, s_tokenizer, s_vocabSize, s_preset, s_config, s_set, s_out, s_cache, s_minutes, s_steps, s_seed])
+        foreach (Option option in (Option[])[s_data, s_textField, s_separator, s_tokenizer, s_vocabSize, s_preset, s_config, s_set, s_out, s_cache, s_minutes, s_steps, s_seed])
         {
             if (arguments.GetResult(option) is not null)
             {
@@ -103,8 +105,12 @@ internal static class TrainCommand
                 RunScreen.Warn(session.Damaged.Select(damaged => $"{damaged.Folder} is damaged ({damaged.Reason}); it is not used"));
                 return session.Trainer.Run(stop);
             });
-            RunResult result = new(run.Path, session!.Trainer.State, text.Dataset.Baselines); // Watch has run the work
-            RunPage.Write(run, session, text, screen);
+            IReadOnlyList<ExamplePrompt> prompts = isComplete ? HeldOutPrompts.Choose(text.Dataset, text.Tokenizer, NumSamples) : [];
+            RunResult result = new(run.Path, session!.Trainer.State, text.Dataset.Baselines) // Watch has run the work
+            {
+                Samples = WrittenSamples.Write(session.Model, text.Tokenizer, prompts, screen.Workers, stop),
+            };
+            RunPage.Write(run, result, session, screen);
             Show(screen, result, isComplete);
             return isComplete ? CommandLine.Done : CommandLine.Interrupted;
         }
@@ -129,16 +135,18 @@ internal static class TrainCommand
             screen.Say(string.Create(CultureInfo.InvariantCulture, $"Validation: [bold]{validation.BitsPerByte:0.000} bits per byte[/] (loss {validation.Loss:0.000} nats per token). Unigram {result.Baselines.UnigramBitsPerByte:0.000}, bigram {result.Baselines.BigramBitsPerByte:0.000} bits per byte."));
         }
 
-        screen.Say($"Report: {Spectre.Console.Markup.Escape(Path.Combine(result.Run, "report.html"))}");
+        WrittenSamples.Show(screen, result.Samples);
+        screen.Say($"\nReport: {Spectre.Console.Markup.Escape(Path.Combine(result.Run, "report.html"))}");
         screen.Say(isComplete
-            ? "Next:   " + Spectre.Console.Markup.Escape(TypedCommand.Of("generate", "--model", result.Run, "--prompt", "Your text"))
+            ? "Next:   " + Spectre.Console.Markup.Escape(result.GenerateCommand)
             : "Go on:  " + Spectre.Console.Markup.Escape(TypedCommand.Of("train", "--resume", result.Run)));
     }
 
     private static TrainingConfig ReadConfig(ParseResult arguments)
     {
         List<string> settings = [.. arguments.GetValue(s_set) ?? []];
-        AddSetting(settings, "data.text_field", arguments.GetValue(s_textField) is { } field ? System.Text.Json.Nodes.JsonValue.Create(field).ToJsonString() : null);
+        AddSetting(settings, "data.text_field", Quoted(arguments.GetValue(s_textField)));
+        AddSetting(settings, "data.separator", Quoted(arguments.GetValue(s_separator)));
         AddSetting(settings, "data.vocab_size", arguments.GetValue(s_vocabSize)?.ToString(CultureInfo.InvariantCulture));
         AddSetting(settings, "budget.minutes", arguments.GetValue(s_minutes)?.ToString(CultureInfo.InvariantCulture));
         AddSetting(settings, "budget.steps", arguments.GetValue(s_steps)?.ToString(CultureInfo.InvariantCulture));
@@ -151,6 +159,8 @@ internal static class TrainCommand
         string? file = arguments.GetValue(s_config);
         return TrainingConfigJson.Load(arguments.GetValue(s_preset) ?? (file is null ? DefaultPreset : null), file, settings);
     }
+
+    private static string? Quoted(string? text) => text is null ? null : System.Text.Json.Nodes.JsonValue.Create(text).ToJsonString();
 
     private static void AddSetting(List<string> settings, string key, string? value)
     {

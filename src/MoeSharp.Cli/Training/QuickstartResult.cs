@@ -3,7 +3,6 @@ using System.Text.Json.Nodes;
 using MoeSharp.Analysis;
 using MoeSharp.Data;
 using MoeSharp.Execution;
-using MoeSharp.Inference;
 using MoeSharp.Kernels;
 using MoeSharp.Tokenization;
 using MoeSharp.Training;
@@ -15,7 +14,6 @@ namespace MoeSharp.Cli.Training;
 /// <summary>What a quickstart shows at its end: figures, comparison, texts, and which tokens the experts take.</summary>
 internal sealed class QuickstartResult
 {
-    private const int SampleTokens = 48;
     private const long LiftTokens = 32768;
     private const int TokensPerExpert = 8;
     private const long MinLiftCount = 12; // slots below which a lift is chance (arbitrary)
@@ -23,18 +21,19 @@ internal sealed class QuickstartResult
     private readonly QuickstartRun _quickstart;
     private readonly RunResult _result;
     private readonly ExpertGain _gain;
-    private readonly IReadOnlyList<ReportSample> _samples;
     private readonly ReportTable _experts;
 
-    private QuickstartResult(QuickstartRun quickstart, RunResult result, ExpertGain gain, IReadOnlyList<ReportSample> samples, ReportTable experts) =>
-        (_quickstart, _result, _gain, _samples, _experts) = (quickstart, result, gain, samples, experts);
+    private QuickstartResult(QuickstartRun quickstart, RunResult result, ExpertGain gain, ReportTable experts) =>
+        (_quickstart, _result, _gain, _experts) = (quickstart, result, gain, experts);
 
     /// <summary>Writes the texts and counts the experts' tokens.</summary>
     public static QuickstartResult Of(RunFolder run, QuickstartRun quickstart, TrainingText text, SyntheticCorpus corpus, WorkerPool workers) => new(
         quickstart,
-        new RunResult(run.Path, quickstart.Moe.Trainer.State, text.Dataset.Baselines),
+        new RunResult(run.Path, quickstart.Moe.Trainer.State, text.Dataset.Baselines)
+        {
+            Samples = WrittenSamples.Write(quickstart.Moe.Model, text.Tokenizer, corpus.ExamplePrompts(), workers, CancellationToken.None),
+        },
         ExpertGain.Of(quickstart.Curve),
-        Samples(quickstart, text, corpus, workers),
         ExpertTable(quickstart, text, workers));
 
     /// <summary>Writes report.html and the result section of run.json.</summary>
@@ -52,7 +51,7 @@ internal sealed class QuickstartResult
             Findings = [.. _gain.Sentences()],
             Runs = [new ReportRun("DeepSeekMoE", [.. MetricsLog.Read(run.Path)]), new ReportRun("dense", [.. MetricsLog.Read(Path.Combine(run.Path, "dense"))])],
             Baselines = RunPage.BaselinesOf(_result),
-            Samples = _samples,
+            Samples = _result.Samples,
             Tables = [_experts],
             Commands = Commands(),
         });
@@ -74,12 +73,7 @@ internal sealed class QuickstartResult
             screen.Say(Markup.Escape(sentence));
         }
 
-        screen.Say("\n[bold]What it writes[/] (the prompt in grey)");
-        foreach (ReportSample sample in _samples)
-        {
-            screen.Say($"  [deepskyblue3]{Markup.Escape(sample.Domain),-12}[/] [grey62]{Markup.Escape(OneLine(sample.Prompt))}[/]{Markup.Escape(OneLine(sample.Continuation))}");
-        }
-
+        WrittenSamples.Show(screen, _result.Samples);
         screen.Say($"\n[bold]{Markup.Escape(_experts.Title)}[/]: {Markup.Escape(_experts.Note)}");
         Table table = new Table().Border(TableBorder.Simple);
         foreach (string heading in _experts.Headings)
@@ -111,7 +105,6 @@ internal sealed class QuickstartResult
             ["bits_per_byte_at_equal_seconds"] = _gain.EqualSeconds is { } equal ? equal.DenseBitsPerByte - equal.MoeBitsPerByte : null,
             ["step_time_ratio"] = _gain.TimeRatio,
         };
-        json["samples"] = new JsonArray([.. _samples.Select(sample => new JsonObject { ["domain"] = sample.Domain, ["prompt"] = sample.Prompt, ["text"] = sample.Continuation })]);
         return json;
     }
 
@@ -124,19 +117,6 @@ internal sealed class QuickstartResult
         Row("dense model", _gain.DenseBitsPerByte, Markup.Escape(RunPage.Describe(_quickstart.Dense.Model.Config)));
         Row("[bold]DeepSeekMoE[/]", _gain.MoeBitsPerByte, Markup.Escape(RunPage.Describe(_quickstart.Moe.Model.Config)));
         return table.Caption(string.Create(CultureInfo.InvariantCulture, $"{TrainingFigures.Count(_result.State.Tokens)} tokens each, in the same order; {TrainingFigures.Count(_result.TokensPerSecond)} tokens/s with experts; {TrainingFigures.Time(secondsInAll)} in all"));
-    }
-
-    private static List<ReportSample> Samples(QuickstartRun quickstart, TrainingText text, SyntheticCorpus corpus, WorkerPool workers)
-    {
-        TextGenerator generator = new(quickstart.Moe.Model, text.Tokenizer, workers);
-        List<ReportSample> samples = [];
-        foreach (ExamplePrompt prompt in corpus.ExamplePrompts())
-        {
-            GenerationOptions options = new() { MaxTokens = SampleTokens, Sampling = new SamplingOptions { Temperature = 0.6f, TopP = 0.95f, Seed = 1 } };
-            samples.Add(new ReportSample(prompt.Domain, prompt.Text, generator.Generate(generator.EncodePrompt(prompt.Text), options, _ => { }).Text));
-        }
-
-        return samples;
     }
 
     private static ReportTable ExpertTable(QuickstartRun quickstart, TrainingText text, WorkerPool workers)
@@ -164,14 +144,12 @@ internal sealed class QuickstartResult
     {
         string decoded = tokenizer.Decode([id], skipSpecialTokens: false);
         string shown = decoded.Contains('\ufffd') ? "<" + Convert.ToHexString(tokenizer.TokenBytes(id)) + ">" : decoded;
-        return $"'{OneLine(shown)}'";
+        return $"'{WrittenSamples.OneLine(shown)}'";
     }
-
-    private static string OneLine(string text) => text.Replace("\n", "\\n", StringComparison.Ordinal);
 
     private List<string> Commands() =>
     [
-        TypedCommand.Of("generate", "--model", _result.Run, "--prompt", _samples[0].Prompt),
+        _result.GenerateCommand,
         TypedCommand.Of("train", "--data", "your.txt", "--out", "runs/mine"),
     ];
 }

@@ -9,9 +9,8 @@ namespace MoeSharp.Cli.Training;
 internal static class RunPage
 {
     /// <summary>Writes both.</summary>
-    public static void Write(RunFolder run, TrainingSession session, TrainingText text, RunScreen screen)
+    public static void Write(RunFolder run, RunResult result, TrainingSession session, RunScreen screen)
     {
-        RunResult result = new(run.Path, session.Trainer.State, text.Dataset.Baselines);
         run.Description["result"] = result.ToJson();
         run.Write();
         RunReport.Write(run.Path, new ReportContent
@@ -21,7 +20,8 @@ internal static class RunPage
             Tiles = Tiles(result, screen.PeakGflops),
             Runs = [new ReportRun("this run", [.. MetricsLog.Read(run.Path)])],
             Baselines = BaselinesOf(result),
-            Commands = [TypedCommand.Of("generate", "--model", run.Path, "--prompt", "Your text"), TypedCommand.Of("train", "--resume", run.Path)],
+            Samples = result.Samples,
+            Commands = [result.GenerateCommand, TypedCommand.Of("train", "--resume", run.Path)],
         });
     }
 

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using MoeSharp.Data;
 using MoeSharp.Training;
+using MoeSharp.Training.Report;
 
 namespace MoeSharp.Cli.Training;
 
@@ -12,6 +13,12 @@ namespace MoeSharp.Cli.Training;
 internal sealed record RunResult(string Run, TrainingState State, NGramBaselines Baselines)
 {
     private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
+
+    /// <summary>What the model wrote; empty for a run that is not complete.</summary>
+    public IReadOnlyList<ReportSample> Samples { get; init; } = [];
+
+    /// <summary>A command that lets the model write, after the first prompt that it was tried with.</summary>
+    public string GenerateCommand => TypedCommand.Of("generate", "--model", Run, "--prompt", Samples.Count > 0 ? Samples[0].Prompt : "Your text");
 
     /// <summary>Training tokens per second of training.</summary>
     public double TokensPerSecond => State.Seconds > 0 ? State.Tokens / State.Seconds : 0;
@@ -32,6 +39,7 @@ internal sealed record RunResult(string Run, TrainingState State, NGramBaselines
             ["unigram_bits_per_byte"] = Baselines.UnigramBitsPerByte,
             ["bigram_bits_per_byte"] = Baselines.BigramBitsPerByte,
         },
+        ["samples"] = WrittenSamples.ToJson(Samples),
     };
 
     /// <summary>Prints a JSON document.</summary>

@@ -39,6 +39,8 @@ public sealed class TrainCommandTests : IDisposable
         using JsonDocument run = JsonDocument.Parse(File.ReadAllText(Path.Combine(_folder, "run/run.json")));
         Assert.Equal(1, run.RootElement.GetProperty("config").GetProperty("seed").GetInt32());
         Assert.NotEqual("", run.RootElement.GetProperty("text").GetProperty("hash").GetString());
+        Assert.Equal(4, json.RootElement.GetProperty("samples").GetArrayLength());
+        Assert.Contains("What it writes", File.ReadAllText(Path.Combine(_folder, "run/report.html")), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -49,12 +51,14 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("no-config.json", "train", "--data", "text.jsonl", "--config", "no-config.json")]
     [InlineData("not a run folder", "train", "--resume", ".")]
     [InlineData("cannot be combined", "train", "--resume", ".", "--steps", "5")]
+    [InlineData("cannot be combined", "train", "--resume", ".", "--separator", "---")]
     [InlineData("--threads", "train", "--data", "text.jsonl", "--threads", "0")]
     [InlineData("too small", "train", "--data", "text.jsonl", "--vocab-size", "10")]
     [InlineData("--vocab-size", "train", "--data", "text.jsonl", "--vocab-size", "300", "--tokenizer", "x.json")]
     [InlineData("--minutes", "quickstart", "--minutes", "0")]
     [InlineData("--minutes or --steps", "quickstart", "--set", "budget.steps=5")]
     [InlineData("embedded corpus", "quickstart", "--set", "data.text_field=body")]
+    [InlineData("embedded corpus", "quickstart", "--set", "data.separator=---")]
     public void Wrong_input_exits_with_2_and_one_message(string expected, params string[] arguments)
     {
         string previous = Directory.GetCurrentDirectory();
@@ -85,7 +89,21 @@ public sealed class TrainCommandTests : IDisposable
         string[] plain = [.. s_small.Where(argument => argument != "--json")];
         using Process process = MoeProcess.Start(_folder, new() { ["MOE_COMMAND"] = "./moe" }, ["train", "--data", "text.jsonl", "--out", "my run", "--steps", "1", "--quiet", .. plain]);
 
-        Assert.Contains("./moe generate --model \"my run\" --prompt", MoeProcess.Finish(process).Output, StringComparison.Ordinal);
+        MoeOutcome outcome = MoeProcess.Finish(process);
+        Assert.Contains("./moe generate --model \"my run\" --prompt \"Line ", outcome.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_separator_divides_a_text_file_into_documents()
+    {
+        File.WriteAllText(Path.Combine(_folder, "text.txt"), string.Join("\n<|next|>\n", Enumerable.Range(0, 30).Select(i => $"Line {i} says that {i} and {i} make {i + i}. Then the next one begins.")));
+        MoeOutcome outcome = MoeProcess.Run(_folder, ["train", "--data", "text.txt", "--separator", "<|next|>", "--out", "run", "--steps", "1", .. s_small]);
+
+        Assert.True(outcome.ExitCode == 0, outcome.Error);
+        using JsonDocument run = JsonDocument.Parse(File.ReadAllText(Path.Combine(_folder, "run/run.json")));
+        Assert.Equal("<|next|>", run.RootElement.GetProperty("config").GetProperty("data").GetProperty("separator").GetString());
+        JsonElement text = run.RootElement.GetProperty("text");
+        Assert.Equal(30, text.GetProperty("train_documents").GetInt32() + text.GetProperty("validation_documents").GetInt32());
     }
 
     [Fact]
