@@ -17,8 +17,8 @@ internal sealed record RunResult(string Run, TrainingState State, NGramBaselines
     /// <summary>What the model wrote; empty for a run that is not complete.</summary>
     public IReadOnlyList<ReportSample> Samples { get; init; } = [];
 
-    /// <summary>A command that lets the model write, after the first prompt that it was tried with.</summary>
-    public string GenerateCommand => TypedCommand.Of("generate", "--model", Run, "--prompt", Samples.Count > 0 ? Samples[0].Prompt : "Your text");
+    /// <summary>A command that lets the model write, after the first prompt that it was tried with and that is one line.</summary>
+    public string GenerateCommand => TypedCommand.Of("generate", "--model", Run, "--prompt", Samples.Select(sample => sample.Prompt).FirstOrDefault(prompt => !prompt.Any(char.IsControl)) ?? "Your text");
 
     /// <summary>Training tokens per second of training.</summary>
     public double TokensPerSecond => State.Seconds > 0 ? State.Tokens / State.Seconds : 0;

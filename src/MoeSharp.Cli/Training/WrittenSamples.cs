@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using System.Text.Json.Nodes;
 using MoeSharp.Data;
 using MoeSharp.Inference;
@@ -59,6 +61,22 @@ internal static class WrittenSamples
     public static JsonArray ToJson(IReadOnlyList<ReportSample> samples) =>
         new([.. samples.Select(sample => new JsonObject { ["domain"] = sample.Domain, ["prompt"] = sample.Prompt, ["text"] = sample.Continuation })]);
 
-    /// <summary>A text with its line breaks visible.</summary>
-    public static string OneLine(string text) => text.Replace("\r", "\\r", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
+    /// <summary>A text with its line breaks visible, and other control characters, which a terminal would obey.</summary>
+    public static string OneLine(string text)
+    {
+        StringBuilder line = new(text.Length);
+        foreach (char letter in text)
+        {
+            _ = letter switch
+            {
+                '\n' => line.Append("\\n"),
+                '\r' => line.Append("\\r"),
+                '\t' => line.Append("\\t"),
+                _ when char.IsControl(letter) => line.Append(CultureInfo.InvariantCulture, $"\\x{(int)letter:x2}"),
+                _ => line.Append(letter),
+            };
+        }
+
+        return line.ToString();
+    }
 }

@@ -19,6 +19,17 @@ public sealed class QuickstartCommandTests
     }
 
     [Fact]
+    public void What_a_model_writes_cannot_steer_the_terminal() =>
+        Assert.Equal("a\\nb\\t\\x1b[2J\\x9b\u6F22", WrittenSamples.OneLine("a\nb\t\u001b[2J\u009b\u6F22"));
+
+    [Fact]
+    public void The_proposed_prompt_is_one_line()
+    {
+        RunResult result = new("run", TrainingState.Start, default) { Samples = [new("", "one\n", ""), new("", "two words", "")] };
+        Assert.EndsWith("--prompt \"two words\"", result.GenerateCommand, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_gain_is_told_with_its_sign()
     {
         PairedMeasurement Point(double moe, double moeSeconds, double dense, double denseSeconds) =>
