@@ -112,16 +112,16 @@ public static class TrainingBenchmarks
     // All weights after the same number of steps: equal bits give an equal number.
     private static ulong Fingerprint(LanguageModel model)
     {
-        ulong hash = 14695981039346656037;
+        Fnv1a hash = new();
         foreach (Parameter parameter in model.Parameters)
         {
             foreach (float value in parameter.Value)
             {
-                hash = (hash ^ BitConverter.SingleToUInt32Bits(value)) * 1099511628211;
+                hash.Add(BitConverter.SingleToUInt32Bits(value));
             }
         }
 
-        return hash;
+        return hash.Value;
     }
 
     private static double PeakResidentGibibytes() => Process.GetCurrentProcess().PeakWorkingSet64 / (double)(1L << 30);

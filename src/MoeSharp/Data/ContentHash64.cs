@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Data;
 

@@ -1,3 +1,5 @@
+using MoeSharp.Kernels;
+
 namespace MoeSharp.Data;
 
 /// <summary>Which documents are for validation: drawn by the content of each, so that equal documents land on the same side, until their share of the bytes is reached.</summary>

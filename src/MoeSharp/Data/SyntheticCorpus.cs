@@ -1,5 +1,6 @@
 using System.Text;
 using MoeSharp.Data.Synthetic;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Data;
 

@@ -1,4 +1,4 @@
-using MoeSharp.Data;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Inference;
 

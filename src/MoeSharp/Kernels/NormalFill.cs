@@ -26,12 +26,12 @@ public static class NormalFill
         {
             for (int block = begin; block < end; block++)
             {
-                ulong state = Mix(Seed ^ Mix((ulong)block + 1));
+                SplitMix64 random = new(SplitMix64.Mix(Seed ^ SplitMix64.Mix((ulong)block + 1)));
                 int last = (int)Math.Min(((long)block + 1) * Block, Length);
                 for (int i = block * Block; i < last; i += 2)
                 {
-                    double radius = Math.Sqrt(-2.0 * Math.Log(Uniform(ref state))) * Deviation;
-                    (double sin, double cos) = Math.SinCos(2.0 * Math.PI * Uniform(ref state));
+                    double radius = Math.Sqrt(-2.0 * Math.Log(Uniform(ref random))) * Deviation;
+                    (double sin, double cos) = Math.SinCos(2.0 * Math.PI * Uniform(ref random));
                     X[i] = (float)(radius * cos);
                     if (i + 1 < last)
                     {
@@ -42,17 +42,6 @@ public static class NormalFill
         }
 
         // In (0, 1]: 53 random bits and half a step, so that the logarithm is finite.
-        private static double Uniform(ref ulong state)
-        {
-            state += 0x9E3779B97F4A7C15;
-            return ((Mix(state) >> 11) + 0.5) * (1.0 / (1UL << 53));
-        }
-
-        private static ulong Mix(ulong value)
-        {
-            value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-            value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-            return value ^ (value >> 31);
-        }
+        private static double Uniform(ref SplitMix64 random) => ((random.Next() >> 11) + 0.5) * (1.0 / (1UL << 53));
     }
 }

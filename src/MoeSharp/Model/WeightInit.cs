@@ -39,7 +39,7 @@ public static class WeightInit
             else
             {
                 double deviation = scheme == WeightInitScheme.Normal ? model.Config.InitializerRange : FanIn(parameter, model.Config);
-                NormalFill.Fill(workers, seed ^ HashOf(parameter.Name), (float)deviation, parameter.Value);
+                NormalFill.Fill(workers, seed ^ Fnv1a.Of(parameter.Name), (float)deviation, parameter.Value);
             }
         }
     }
@@ -55,17 +55,5 @@ public static class WeightInit
                 fanIn / Math.Sqrt(2.0 * config.NumHiddenLayers),
             _ => fanIn,
         };
-    }
-
-    // FNV-1a: the same on every platform, unlike string.GetHashCode.
-    private static ulong HashOf(string name)
-    {
-        ulong hash = 14695981039346656037;
-        foreach (char letter in name)
-        {
-            hash = (hash ^ letter) * 1099511628211;
-        }
-
-        return hash;
     }
 }

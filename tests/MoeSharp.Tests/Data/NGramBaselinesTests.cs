@@ -1,5 +1,6 @@
 using System.Text;
 using MoeSharp.Data;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Tests.Data;
 

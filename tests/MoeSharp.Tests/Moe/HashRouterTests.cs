@@ -36,6 +36,14 @@ public sealed class HashRouterTests
         Assert.InRange(layer0.Zip(layer1).Count(pair => pair.First == pair.Second), 350, 650); // chance agreement
     }
 
+    [Fact]
+    public void The_table_never_changes()
+    {
+        using WorkerPool workers = new(1);
+        using ForwardContext context = new(workers);
+        Assert.Equal([17, 52, 57, 54, 7, 49, 27, 22, 62, 35, 9, 5, 29, 32, 6, 35, 61, 31], Route(new HashRouter(3, 64, 6), [0, 1, 31337], context)); // models were trained with it
+    }
+
     private static int[] Route(HashRouter router, int[] tokens, ForwardContext context)
     {
         TokenBatch batch = new();

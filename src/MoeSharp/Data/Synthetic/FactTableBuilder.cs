@@ -1,3 +1,5 @@
+using MoeSharp.Kernels;
+
 namespace MoeSharp.Data.Synthetic;
 
 /// <summary>Invents the entities and draws their attributes.</summary>

@@ -1,4 +1,5 @@
 using System.Text;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Data.Synthetic;
 

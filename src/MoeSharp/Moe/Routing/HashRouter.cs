@@ -1,4 +1,5 @@
 using MoeSharp.Execution;
+using MoeSharp.Kernels;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Moe.Routing;
@@ -18,7 +19,7 @@ public sealed class HashRouter : IRouter
     public HashRouter(int layer, int numExperts, int topK)
     {
         (_numExperts, _topK) = (numExperts, topK);
-        _layerSalt = Mix((ulong)layer + 1);
+        _layerSalt = Scramble((ulong)layer + 1);
     }
 
     /// <inheritdoc/>
@@ -38,24 +39,17 @@ public sealed class HashRouter : IRouter
 
     private void Choose(int tokenId, Span<int> chosen)
     {
-        ulong hash = Mix(_layerSalt ^ (ulong)tokenId);
+        ulong hash = Scramble(_layerSalt ^ (ulong)tokenId);
         for (int slot = 0; slot < chosen.Length; slot++)
         {
             do
             {
-                hash = Mix(hash);
+                hash = Scramble(hash);
                 chosen[slot] = (int)(hash % (ulong)_numExperts);
             }
             while (chosen[..slot].Contains(chosen[slot]));
         }
     }
 
-    // The finaliser of SplitMix64: every input bit reaches every output bit.
-    private static ulong Mix(ulong value)
-    {
-        value += 0x9E3779B97F4A7C15;
-        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-        value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-        return value ^ (value >> 31);
-    }
+    private static ulong Scramble(ulong value) => new SplitMix64(value).Next();
 }

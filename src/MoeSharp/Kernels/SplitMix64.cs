@@ -1,4 +1,4 @@
-namespace MoeSharp.Data;
+namespace MoeSharp.Kernels;
 
 /// <summary>A small seeded generator of 64-bit integers that gives the same numbers on every platform.</summary>
 /// <remarks>The SplitMix64 finaliser over a Weyl sequence (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Not for secrets.</remarks>
