@@ -13,6 +13,12 @@ internal static class KnownPatterns
     /// <summary>The pattern that byte-level steps use by default.</summary>
     public const string Gpt2Text = @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
+    /// <summary>The pattern of the o200k vocabularies (gpt-oss): words end where small letters turn into capitals.</summary>
+    public const string CasedText =
+        @"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        + @"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        + @"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
     private const CharacterClass NotLetterOrNumber =
         CharacterClass.Mark | CharacterClass.Punctuation | CharacterClass.Symbol | CharacterClass.Other;
 
@@ -52,6 +58,16 @@ internal static class KnownPatterns
                 Rest = CharacterClass.Punctuation | CharacterClass.Symbol,
                 MatchLineBreaks = true,
             },
+        [CasedText] = new WordPattern
+        {
+            SplitWordsByCase = true,
+            WordPrefix = NotLetterOrNumber | CharacterClass.Space,
+            Word = CharacterClass.Letter | CharacterClass.Mark,
+            MaxNumbers = 3,
+            Rest = NotLetterOrNumber,
+            MatchLineBreaks = true,
+            SlashEndsRest = true,
+        },
         [@"\p{N}{1,3}"] = new ClassRunPattern(CharacterClass.Number, 3, whiteSpaceMayLead: false),
         [@"\p{N}"] = CharacterPatterns.SingleNumber,
         [@"\p{N}+"] = CharacterPatterns.Numbers,

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace MoeSharp.Tokenization;
 
 /// <summary>
@@ -35,6 +37,12 @@ internal sealed class WordPattern : SplitPattern
 
     /// <summary>A run of other characters takes the line breaks after it, and white space up to its last line break is a piece.</summary>
     public bool MatchLineBreaks { get; init; }
+
+    /// <summary>Words end where a small letter is followed by a capital, and take a contraction along: <see cref="CasedWord"/>.</summary>
+    public bool SplitWordsByCase { get; init; }
+
+    /// <summary>The line breaks after a run of other characters may be mixed with slashes.</summary>
+    public bool SlashEndsRest { get; init; }
 
     /// <inheritdoc/>
     public override void FindMatches(ReadOnlySpan<byte> text, List<Piece> matches)
@@ -84,7 +92,15 @@ internal sealed class WordPattern : SplitPattern
         bool blank = first == ' ';
 
         bool mayLeadWord = WordPrefixIsBlank ? blank : (firstClass & WordPrefix) != 0;
-        if ((mayLeadWord && (secondClass & Word) != 0) || (firstClass & Word) != 0)
+        if (SplitWordsByCase)
+        {
+            int end = CasedWord.EndAt(text, start, mayLeadWord ? afterFirst : start);
+            if (end > start)
+            {
+                return end;
+            }
+        }
+        else if ((mayLeadWord && (secondClass & Word) != 0) || (firstClass & Word) != 0)
         {
             return CodePoint.SkipWhile(text, afterFirst, Word);
         }
@@ -96,11 +112,20 @@ internal sealed class WordPattern : SplitPattern
 
         if ((firstClass & Rest) != 0 || (blank && (secondClass & Rest) != 0))
         {
-            int end = CodePoint.SkipWhile(text, afterFirst, Rest);
-            return MatchLineBreaks ? CodePoint.SkipWhile(text, end, CharacterClass.LineBreak) : end;
+            return EndOfRest(text, CodePoint.SkipWhile(text, afterFirst, Rest));
         }
 
         return (firstClass & CharacterClass.WhiteSpace) != 0 ? EndOfWhiteSpace(text, start) : start;
+    }
+
+    private int EndOfRest(ReadOnlySpan<byte> text, int end)
+    {
+        while (MatchLineBreaks && end < text.Length && (text[end] is (byte)'\r' or (byte)'\n' || (SlashEndsRest && text[end] == '/')))
+        {
+            end++;
+        }
+
+        return end;
     }
 
     private int EndOfNumber(ReadOnlySpan<byte> text, int start)
@@ -148,6 +173,77 @@ internal sealed class WordPattern : SplitPattern
 
     private static bool IsAsciiPunctuation(byte value) =>
         value is (>= (byte)'!' and <= (byte)'/') or (>= (byte)':' and <= (byte)'@') or (>= (byte)'[' and <= (byte)'`') or (>= (byte)'{' and <= (byte)'~');
+}
+
+/// <summary>
+/// Words that end where small letters turn into capitals: capitals, then small letters, then perhaps a contraction. Letters without
+/// case and marks count as both: <c>A*B+|A+B*</c> with A = capitals and caseless, B = small and caseless.
+/// </summary>
+internal static class CasedWord
+{
+    private enum LetterCase
+    {
+        None,
+        Capital,
+        Small,
+        Both,
+    }
+
+    /// <summary>The end of the word that begins at <paramref name="start"/>, or <paramref name="start"/> when none does.</summary>
+    /// <param name="text">Valid UTF-8.</param>
+    /// <param name="start">Where the piece begins.</param>
+    /// <param name="afterPrefix">The index after a character that may lead the word; <paramref name="start"/> when none may.</param>
+    public static int EndAt(ReadOnlySpan<byte> text, int start, int afterPrefix)
+    {
+        int end = EndOfLetters(text, afterPrefix, out bool hasSmall);
+        if (!hasSmall && afterPrefix > start && CaseAt(text, start, out _) == LetterCase.Both)
+        {
+            // A leading mark before capitals only: as a small letter it is a word of its own, and that is tried first.
+            end = afterPrefix;
+        }
+        else if (end == afterPrefix)
+        {
+            return start;
+        }
+
+        return end + Contraction.LengthAt(text, end, ignoreCase: true);
+    }
+
+    private static int EndOfLetters(ReadOnlySpan<byte> text, int start, out bool hasSmall)
+    {
+        int end = start;
+        int afterLastSmall = -1;
+        LetterCase letterCase = LetterCase.None;
+        int length = 0;
+        while (end < text.Length && (letterCase = CaseAt(text, end, out length)) is LetterCase.Capital or LetterCase.Both)
+        {
+            end += length;
+            afterLastSmall = letterCase == LetterCase.Both ? end : afterLastSmall;
+        }
+
+        hasSmall = afterLastSmall >= 0 || (end < text.Length && letterCase == LetterCase.Small);
+        if (end >= text.Length || letterCase != LetterCase.Small)
+        {
+            return hasSmall ? afterLastSmall : end;
+        }
+
+        while (end < text.Length && CaseAt(text, end, out length) is LetterCase.Small or LetterCase.Both)
+        {
+            end += length;
+        }
+
+        return end;
+    }
+
+    private static LetterCase CaseAt(ReadOnlySpan<byte> text, int index, out int length) =>
+        CharUnicodeInfo.GetUnicodeCategory(CodePoint.At(text, index, out length)) switch
+        {
+            UnicodeCategory.UppercaseLetter or UnicodeCategory.TitlecaseLetter => LetterCase.Capital,
+            UnicodeCategory.LowercaseLetter => LetterCase.Small,
+            UnicodeCategory.ModifierLetter or UnicodeCategory.OtherLetter or UnicodeCategory.NonSpacingMark
+                or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark => LetterCase.Both,
+            _ => LetterCase.None,
+        };
 }
 
 /// <summary>English contractions after an apostrophe: 's 't 're 've 'm 'll 'd.</summary>

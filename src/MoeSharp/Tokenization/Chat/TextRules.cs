@@ -1,0 +1,159 @@
+namespace MoeSharp.Tokenization.Chat;
+
+/// <summary>Operations on text that methods and filters share.</summary>
+internal static class TextRules
+{
+    /// <summary>Removes characters from the ends: white space, or any of <paramref name="characters"/>.</summary>
+    public static string Strip(string text, string? characters, bool left, bool right, RenderRun run)
+    {
+        if (characters is null)
+        {
+            return left && right ? text.Trim() : left ? text.TrimStart() : text.TrimEnd();
+        }
+
+        ValueRules.SpendSearch(text, characters, run);
+        char[] set = characters.ToCharArray();
+        if (set.Length == 0)
+        {
+            return text;
+        }
+
+        text = left ? text.TrimStart(set) : text;
+        return right ? text.TrimEnd(set) : text;
+    }
+
+    /// <summary>The first character large, the others small.</summary>
+    public static string Capitalize(string text) => text.Length == 0 ? text : char.ToUpperInvariant(text[0]) + text[1..].ToLowerInvariant();
+
+    /// <summary>The first character of each word large, the others small.</summary>
+    public static string Title(string text) => string.Create(text.Length, text, (result, source) =>
+    {
+        bool isInside = false;
+        for (int index = 0; index < source.Length; index++)
+        {
+            result[index] = isInside ? char.ToLowerInvariant(source[index]) : char.ToUpperInvariant(source[index]);
+            isInside = char.IsLetter(source[index]) || source[index] == '\'';
+        }
+    });
+
+    /// <summary>The lines of a text, without their ends.</summary>
+    public static List<string> SplitLines(string text)
+    {
+        List<string> lines = [.. text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n').Split('\n')];
+        if (lines[^1].Length == 0)
+        {
+            lines.RemoveAt(lines.Count - 1);
+        }
+
+        return lines;
+    }
+
+    /// <summary>Cuts a text at a separator, at most <paramref name="limit"/> times.</summary>
+    public static List<string> SplitAt(string text, string separator, int limit, bool fromRight)
+    {
+        if (!fromRight)
+        {
+            return [.. text.Split(separator, limit == int.MaxValue ? limit : limit + 1)];
+        }
+
+        List<string> parts = [];
+        int end = text.Length;
+        while (parts.Count < limit && end >= separator.Length && text.LastIndexOf(separator, end - 1, StringComparison.Ordinal) is int at && at >= 0)
+        {
+            parts.Add(text[(at + separator.Length)..end]);
+            end = at;
+        }
+
+        parts.Add(text[..end]);
+        parts.Reverse();
+        return parts;
+    }
+
+    /// <summary>Cuts a text at runs of white space, at most <paramref name="limit"/> times.</summary>
+    public static List<string> SplitAtSpace(string text, int limit, bool fromRight)
+    {
+        string[] words = text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        if (words.Length <= (long)limit + 1 && limit > 0)
+        {
+            return [.. words];
+        }
+
+        List<string> parts = [];
+        string rest = fromRight ? text.TrimEnd() : text.TrimStart();
+        while (parts.Count < limit && rest.Length > 0)
+        {
+            int cut = fromRight ? LastSpace(rest) : FirstSpace(rest);
+            if (cut < 0)
+            {
+                break;
+            }
+
+            parts.Add(fromRight ? rest[(cut + 1)..] : rest[..cut]);
+            rest = fromRight ? rest[..cut].TrimEnd() : rest[cut..].TrimStart();
+        }
+
+        if (rest.Length > 0)
+        {
+            parts.Add(rest);
+        }
+
+        if (fromRight)
+        {
+            parts.Reverse();
+        }
+
+        return parts;
+    }
+
+    /// <summary>Writes one text in place of another, at most <paramref name="count"/> times when that is not negative.</summary>
+    public static string Replace(string text, string old, string replacement, long count, RenderRun run)
+    {
+        if (old.Length == 0)
+        {
+            throw run.Fault("replace cannot look for an empty text");
+        }
+
+        ValueRules.SpendSearch(text, old, run);
+        int limit = count < 0 ? int.MaxValue : (int)Math.Min(count, int.MaxValue);
+        List<string> parts = SplitAt(text, old, limit, fromRight: false);
+        run.SpendText(((parts.Count - 1L) * replacement.Length) + text.Length);
+        return string.Join(replacement, parts);
+    }
+
+    /// <summary>Joins the texts of values.</summary>
+    public static string Join(string separator, IReadOnlyList<object?> items, RenderRun run)
+    {
+        run.SpendText((long)separator.Length * items.Count);
+        List<string> texts = new(items.Count);
+        foreach (object? item in items)
+        {
+            string text = ValueText.Of(item, run);
+            run.SpendText(text.Length);
+            texts.Add(text);
+        }
+
+        return string.Join(separator, texts);
+    }
+
+    private static int FirstSpace(string text)
+    {
+        int index = 0;
+        while (index < text.Length && !char.IsWhiteSpace(text[index]))
+        {
+            index++;
+        }
+
+        return index < text.Length ? index : -1;
+    }
+
+    private static int LastSpace(string text)
+    {
+        int index = text.Length - 1;
+        while (index >= 0 && !char.IsWhiteSpace(text[index]))
+        {
+            index--;
+        }
+
+        return index;
+    }
+}
