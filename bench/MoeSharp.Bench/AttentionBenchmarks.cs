@@ -5,10 +5,11 @@ namespace MoeSharp.Bench;
 /// <summary>Speed of causal attention beside the measured multiply-add peak of the same threads.</summary>
 /// <remarks>
 /// Only the causal half counts: 4 head_dim operations per visible (query, key) pair forward, 10 backward. Queries, keys and values
-/// are columns of one fused matrix. The decode case is one query over a cache; its limit is the same peak and it is bound by memory.
+/// are columns of one fused matrix. The decode cases are one query over the pages of a cache; their limit is the same peak and they are bound by memory.
 /// </remarks>
 public static class AttentionBenchmarks
 {
+    private const int HugePageFloats = 512 * 1024;
     private const string Unit = "GFLOP/s";
     private const double ForwardOperations = 4;
     private const double BackwardOperations = 10;
@@ -26,6 +27,8 @@ public static class AttentionBenchmarks
             }
 
             MeasureDecoding(workers, new AttentionHeads(8, 8, 64, 0.125f), 2048, results);
+            MeasureDecoding(workers, new AttentionHeads(16, 16, 128, 0.088f), 8192, results);
+            MeasureDecoding(workers, new AttentionHeads(16, 1, 576, 0.07f) { ValueDim = 512 }, 8192, results);
         }
 
         return results;
@@ -54,12 +57,19 @@ public static class AttentionBenchmarks
     {
         int hidden = heads.NumHeads * heads.HeadDim;
         AttentionSegment[] segments = [new AttentionSegment(0, 1, 0, length)];
+        PagedHeads paged = heads.ValueDim == heads.HeadDim
+            ? PagedHeads.Separate(0, heads.NumKeyValueHeads, heads.HeadDim, heads.ValueDim)
+            : PagedHeads.Latent(0, heads.HeadDim, heads.ValueDim);
         using NativeBuffer q = KernelBenchmarks.Filled(hidden), output = KernelBenchmarks.Filled(hidden), logSumExp = KernelBenchmarks.Filled(heads.NumHeads);
-        using NativeBuffer k = KernelBenchmarks.Filled((long)length * hidden), v = KernelBenchmarks.Filled((long)length * hidden);
+        using PageTable table = new();
+        List<NativeBuffer> pages = [.. Enumerable.Range(0, length / PagedHeads.PageTokens).Select(_ => KernelBenchmarks.Filled(Math.Max(paged.Length, HugePageFloats)))]; // a model's pages hold all its layers
+        pages.ForEach(table.Add);
+        PageTable[] tables = [table];
         Interleaved timer = new(workers);
-        timer.Add("decode", ForwardOperations * heads.HeadDim * heads.NumHeads * length, () => CausalAttention.Forward(
-            workers, heads, segments, From(q, 0), hidden, From(k, 0), hidden, From(v, 0), hidden, [], From(output, 0), From(logSumExp, 0)));
+        timer.Add("decode", 2.0 * (heads.HeadDim + heads.ValueDim) * heads.NumHeads * length, () => CausalAttention.Forward(
+            workers, heads, segments, From(q, 0), hidden, paged, tables, [], From(output, 0)[..(heads.NumHeads * heads.ValueDim)], From(logSumExp, 0)));
         Report(workers, timer, $"attention 1x{heads.NumHeads}x{length}x{heads.HeadDim}", results);
+        pages.ForEach(page => page.Dispose());
     }
 
     private static void Report(WorkerPool workers, Interleaved timer, string shape, List<BenchResult> results)

@@ -4,7 +4,7 @@ using MoeSharp.Tensors;
 
 namespace MoeSharp.Execution;
 
-/// <summary>What travels with a forward pass: workers, memory, the tape when training, the cache when serving, the record of routing.</summary>
+/// <summary>What travels with a forward pass: workers, memory, the tape when training, the cached sequences when serving, the record of routing.</summary>
 public sealed class ForwardContext : IDisposable
 {
     private readonly Tape _tape = new();
@@ -34,8 +34,11 @@ public sealed class ForwardContext : IDisposable
     /// <summary>Factor on the auxiliary losses' gradients.</summary>
     public float AuxiliaryScale { get; private set; } = 1f;
 
-    /// <summary>Cache of the sequence being decoded, or null for passes over whole sequences.</summary>
-    public KeyValueCache? Cache { get; set; }
+    /// <summary>The sequence that each segment of the batch continues, or null for passes over whole sequences without a cache.</summary>
+    public IReadOnlyList<CachedSequence>? Sequences { get; set; }
+
+    /// <summary>Asked between the layers of a pass; when it says so, the pass is given up. Null for passes that always run to their end.</summary>
+    public Func<bool>? IsGivenUp { get; set; }
 
     /// <summary>How products with packed weights take their activations.</summary>
     public ActivationPrecision Activations { get; set; }
@@ -55,6 +58,7 @@ public sealed class ForwardContext : IDisposable
         Tape = null;
         Batch = batch;
         Routing.Reset();
+        OpenSequences();
     }
 
     /// <summary>Starts a pass whose operations are recorded.</summary>
@@ -71,6 +75,49 @@ public sealed class ForwardContext : IDisposable
         Tape = null;
         Pool.EndPass();
         Indices.EndPass();
+    }
+
+    /// <summary>Leaves a pass that nobody wants any more.</summary>
+    /// <exception cref="OperationCanceledException">The pass is given up.</exception>
+    public void ThrowIfGivenUp()
+    {
+        if (IsGivenUp is { } isGivenUp && isGivenUp())
+        {
+            throw new OperationCanceledException();
+        }
+    }
+
+    /// <summary>Pages of each segment's sequence, in passes with sequences.</summary>
+    internal PageTable[] PageTables { get; private set; } = [];
+
+    // The pages are there before the pass begins: a layer only writes into them.
+    private void OpenSequences()
+    {
+        if (Sequences is not { } sequences)
+        {
+            return;
+        }
+
+        if (sequences.Count != Batch.NumSegments)
+        {
+            throw new InvalidOperationException($"{Batch.NumSegments} segments continue {sequences.Count} sequences");
+        }
+
+        if (PageTables.Length < sequences.Count)
+        {
+            PageTables = new PageTable[Math.Max(16, 2 * sequences.Count)];
+        }
+
+        for (int index = 0; index < sequences.Count; index++)
+        {
+            (CachedSequence sequence, AttentionSegment segment) = (sequences[index], Batch.Segments[index]);
+            if (segment.KeyCount != sequence.Length + segment.QueryCount || segment.KeyCount > sequence.Capacity)
+            {
+                throw new InvalidOperationException($"segment {segment} does not continue a sequence of {sequence.Length} tokens with room for {sequence.Capacity}");
+            }
+
+            PageTables[index] = sequence.Table;
+        }
     }
 
     internal void CaptureHidden(Tensor hidden) => HiddenStates?.Add(hidden.Data.ToArray());

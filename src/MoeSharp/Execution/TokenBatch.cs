@@ -88,6 +88,20 @@ public sealed class TokenBatch
         }
     }
 
+    /// <summary>Empties the batch, keeping its memory.</summary>
+    public void Clear() => Resize(0, 0);
+
+    /// <summary>Adds rows that continue a cached sequence, as a segment of their own.</summary>
+    /// <param name="sequence">The sequence; its pages are reserved.</param>
+    /// <param name="ids">Its next tokens.</param>
+    public void AddContinuation(CachedSequence sequence, ReadOnlySpan<int> ids)
+    {
+        int begin = Count;
+        Grow(begin + ids.Length);
+        AddSegment(new AttentionSegment(begin, ids.Length, 0, sequence.Length + ids.Length), sequence.Length);
+        ids.CopyTo(TokenIds[begin..]);
+    }
+
     /// <summary>A batch of whole sequences, each its own segment, whose targets are the next tokens (-1 at the end of each).</summary>
     public static TokenBatch FromSequences(IReadOnlyList<int[]> sequences)
     {
@@ -108,5 +122,19 @@ public sealed class TokenBatch
         }
 
         return batch;
+    }
+
+    private void Grow(int count)
+    {
+        if (_tokenIds.Length < count)
+        {
+            int length = Math.Max(count, 2 * _tokenIds.Length);
+            Array.Resize(ref _tokenIds, length);
+            Array.Resize(ref _targets, length);
+            Array.Resize(ref _positions, length);
+        }
+
+        _targets.AsSpan(Count, count - Count).Fill(-1);
+        (Count, SequenceLength) = (count, count);
     }
 }

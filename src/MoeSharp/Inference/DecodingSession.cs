@@ -12,13 +12,15 @@ namespace MoeSharp.Inference;
 public sealed class DecodingSession : IDisposable
 {
     private readonly LanguageModel _model;
-    private readonly KeyValueCache _cache;
+    private readonly KeyValuePages _pages;
+    private readonly CachedSequence _sequence;
     private readonly ForwardContext _context;
     private readonly TokenBatch _batch = new();
     private readonly float[] _logits; // [vocab]
     private readonly int _chunkSize;
+    private CancellationToken _cancellation;
 
-    /// <summary>Allocates the cache.</summary>
+    /// <summary>Makes an empty session; the cache grows with the sequence.</summary>
     /// <param name="model">Model; not owned.</param>
     /// <param name="capacity">Most tokens of the sequence.</param>
     /// <param name="chunkSize">Most tokens that go through the model at once while reading; bounds the memory of a pass.</param>
@@ -29,52 +31,77 @@ public sealed class DecodingSession : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(chunkSize, 1);
         _model = model;
         _chunkSize = chunkSize;
-        _cache = new KeyValueCache(model.Config.NumHiddenLayers, capacity);
-        _context = new ForwardContext(workers) { Cache = _cache };
+        Capacity = capacity;
+        _pages = KeyValuePages.ForOneSequence(ModelCacheLayout.Of(model.Config), capacity);
+        _sequence = new CachedSequence(_pages);
+        _context = new ForwardContext(workers) { Sequences = [_sequence], IsGivenUp = () => _cancellation.IsCancellationRequested };
         _logits = new float[model.Config.VocabSize];
     }
 
     /// <summary>Tokens read so far.</summary>
-    public int Length => _cache.Length;
+    public int Length => _sequence.Length;
 
     /// <summary>Most tokens of the sequence.</summary>
-    public int Capacity => _cache.Capacity;
+    public int Capacity { get; }
 
     /// <summary>Logits of the token after the last one read, [vocab]; valid until the next append.</summary>
     public ReadOnlySpan<float> Logits => _logits;
 
     /// <summary>Reads tokens and computes the logits of the one that comes next.</summary>
     /// <param name="ids">Tokens; at least one.</param>
-    /// <param name="cancellation">Checked between chunks.</param>
+    /// <param name="cancellation">Checked between layers; the chunk in progress is then not part of the sequence.</param>
     /// <exception cref="ConfigurationException">They do not fit, or one is outside the vocabulary.</exception>
     public void Append(ReadOnlySpan<int> ids, CancellationToken cancellation = default)
     {
         ArgumentOutOfRangeException.ThrowIfZero(ids.Length);
-        if (ids.Length > Capacity - Length)
-        {
-            throw new ConfigurationException($"{Length} + {ids.Length} tokens do not fit the {Capacity} that this text has room for");
-        }
-
+        CheckRoom(ids.Length);
+        _cancellation = cancellation;
         for (int done = 0; done < ids.Length; done += _chunkSize)
         {
-            cancellation.ThrowIfCancellationRequested();
             ReadOnlySpan<int> chunk = ids.Slice(done, Math.Min(_chunkSize, ids.Length - done));
             bool isLast = done + chunk.Length == ids.Length;
-            _batch.Resize(chunk.Length, chunk.Length);
-            _batch.AddSegment(new AttentionSegment(0, chunk.Length, 0, Length + chunk.Length), Length);
-            chunk.CopyTo(_batch.TokenIds);
-            _model.Logits(_batch, isLast ? 1 : 0, isLast ? _logits : [], _context);
-            _cache.Length += chunk.Length;
+            Pass(chunk, isLast ? 1 : 0, isLast ? _logits : []);
         }
     }
 
     /// <summary>Reads one token.</summary>
     public void Append(int id) => Append(new ReadOnlySpan<int>(in id));
 
+    /// <summary>Reads tokens in one pass and computes the logits after each of them.</summary>
+    /// <param name="ids">Tokens; at least one.</param>
+    /// <param name="logits">= logits, [ids, vocab].</param>
+    /// <param name="cancellation">Checked between layers.</param>
+    /// <exception cref="ConfigurationException">They do not fit, or one is outside the vocabulary.</exception>
+    public void AppendAll(ReadOnlySpan<int> ids, Span<float> logits, CancellationToken cancellation = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(ids.Length);
+        CheckRoom(ids.Length);
+        _cancellation = cancellation;
+        Pass(ids, ids.Length, logits);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         _context.Dispose();
-        _cache.Dispose();
+        _sequence.Dispose();
+        _pages.Dispose();
+    }
+
+    private void CheckRoom(int count)
+    {
+        if (count > Capacity - Length)
+        {
+            throw new ConfigurationException($"{Length} + {count} tokens do not fit the {Capacity} that this text has room for");
+        }
+    }
+
+    private void Pass(ReadOnlySpan<int> ids, int lastRows, Span<float> logits)
+    {
+        _sequence.Reserve(ids.Length);
+        _batch.Clear();
+        _batch.AddContinuation(_sequence, ids);
+        _model.Logits(_batch, lastRows, logits, _context);
+        _sequence.Advance(ids);
     }
 }

@@ -1,4 +1,3 @@
-using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
 
@@ -14,7 +13,7 @@ public static class LogitsFile
     /// <param name="sequences">Tokens; each sequence stands alone.</param>
     /// <param name="path">File; replaced if it exists.</param>
     /// <param name="workers">Workers.</param>
-    /// <param name="cancellation">Checked between pieces of a sequence.</param>
+    /// <param name="cancellation">Checked between the layers of a pass.</param>
     public static void Write(LanguageModel model, int[][] sequences, string path, WorkerPool workers, CancellationToken cancellation)
     {
         string temporary = path + ".tmp";
@@ -40,21 +39,13 @@ public static class LogitsFile
 
     private static void WriteSequence(LanguageModel model, int[] sequence, float[] logits, FileStream stream, WorkerPool workers, CancellationToken cancellation)
     {
-        int vocab = model.Config.VocabSize;
-        using KeyValueCache cache = new(model.Config.NumHiddenLayers, sequence.Length);
-        using ForwardContext context = new(workers) { Cache = cache };
-        TokenBatch batch = new();
-        while (cache.Length < sequence.Length)
+        using DecodingSession session = new(model, sequence.Length, MostRows, workers);
+        while (session.Length < sequence.Length)
         {
-            cancellation.ThrowIfCancellationRequested();
-            ReadOnlySpan<int> ids = sequence.AsSpan(cache.Length, Math.Min(MostRows, sequence.Length - cache.Length));
-            batch.Resize(ids.Length, ids.Length);
-            batch.AddSegment(new AttentionSegment(0, ids.Length, 0, cache.Length + ids.Length), cache.Length);
-            ids.CopyTo(batch.TokenIds);
-            Span<float> rows = logits.AsSpan(0, ids.Length * vocab); // [tokens, vocab]
-            model.Logits(batch, ids.Length, rows, context);
+            ReadOnlySpan<int> ids = sequence.AsSpan(session.Length, Math.Min(MostRows, sequence.Length - session.Length));
+            Span<float> rows = logits.AsSpan(0, ids.Length * model.Config.VocabSize); // [tokens, vocab]
+            session.AppendAll(ids, rows, cancellation);
             stream.Write(NumberFormats.Bytes(rows));
-            cache.Length += ids.Length;
         }
     }
 }

@@ -8,7 +8,7 @@ namespace MoeSharp.Kernels;
 /// Per block of keys: pack once, then for every strip of eight rows scores, running maximum, exponentials, and the product with
 /// the values, all within the first cache. Scores are in units of log 2 (the factor is folded into q), so that exp becomes 2^x.
 /// </remarks>
-internal unsafe struct AttentionForward : IWorkerJob
+internal unsafe partial struct AttentionForward : IWorkerJob
 {
     private const int Block = AttentionPacking.Block;
     private const int Strip = 8;
@@ -29,6 +29,8 @@ internal unsafe struct AttentionForward : IWorkerJob
     public int KStride;
     public float* V;
     public int VStride;
+    public PageTable[]? Tables; // of each segment, in place of K and V
+    public PagedHeads Paged;
     public float* Sinks; // [heads], or null
     public float* Output;
     public float* LogSumExp;
@@ -159,24 +161,69 @@ internal unsafe struct AttentionForward : IWorkerJob
         where TVector : unmanaged
     {
         int keys = work.Visible(work.Rows - 1);
-        float* k = K + ((long)segment.KeyBegin * KStride) + (task.KeyValueHead * Heads.HeadDim);
-        float* v = V + ((long)segment.KeyBegin * VStride) + (task.KeyValueHead * Heads.ValueDim);
         for (int first = begin * Block; first < end * Block; first += Block)
         {
             int count = Math.Min(Block, keys - first);
-            AttentionPacking.Transposed(k + ((long)first * KStride), KStride, count, Heads.HeadDim, work.KeysTransposed);
-            bool isFinite = AttentionPacking.Rows<L, TVector>(v + ((long)first * VStride), VStride, count, Heads.ValueDim, work.ValueWidth, work.Values);
 
             // Rows before the first see none of the block's keys yet, rows from the end on none any more.
             int row = Math.Max(0, ((first - work.Hidden + 1) * work.Group) - task.RowBegin);
             int rowEnd = work.RowsBefore(first + Block);
+            KeyBlock block = Tables is null
+                ? PackedBlock<L, TVector>(task, segment, work, first, count)
+                : PageBlock<L, TVector>(task, work, first, count, work.SeeTheSame(row, rowEnd, first, count));
+            nint ahead = block.Ahead; // asked for once per block
             for (; row < rowEnd; row += Strip)
             {
                 int rows = Math.Min(Strip, rowEnd - row);
-                Scores<L, TVector>(work, state, row, rows, first);
-                AddValues<L, TVector>(work, state, row, rows, isFinite);
+                Scores<L, TVector>(work, state, block, row, rows, first, ahead);
+                AddValues<L, TVector>(work, state, block, row, rows, ahead);
+                ahead = 0;
             }
         }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private readonly KeyBlock PackedBlock<L, TVector>(in AttentionTask task, AttentionSegment segment, in Workspace work, int first, int count)
+        where L : struct, ILanes<TVector>
+        where TVector : unmanaged
+    {
+        long row = segment.KeyBegin + first;
+        AttentionPacking.Transposed(K + (row * KStride) + (task.KeyValueHead * Heads.HeadDim), KStride, count, Heads.HeadDim, work.KeysTransposed);
+        return new KeyBlock
+        {
+            KeysTransposed = work.KeysTransposed,
+            Values = work.Values,
+            ValueStride = work.ValueWidth,
+            IsFinite = AttentionPacking.Rows<L, TVector>(V + (row * VStride) + (task.KeyValueHead * Heads.ValueDim), VStride, count, Heads.ValueDim, work.ValueWidth, work.Values),
+        };
+    }
+
+    // Turned keys and all values are read where they lie. What a page holds behind the last key is masked, whatever it is. Values need a look
+    // before use only if some rows do not see all keys that others see.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private readonly KeyBlock PageBlock<L, TVector>(in AttentionTask task, in Workspace work, int first, int count, bool seeTheSame)
+        where L : struct, ILanes<TVector>
+        where TVector : unmanaged
+    {
+        float** pages = Tables![task.Segment].Pointer + (first / Block); // the caller checked for null
+        float* page = *pages;
+        nint ahead = (first / Block) + 1 < task.BlockEnd ? (nint)(pages[1] - page) : 0;
+        float* keys = page + Paged.Offset + (task.KeyValueHead * Paged.KeyHeadStep);
+        float* values = page + Paged.Values + (task.KeyValueHead * Paged.ValueHeadStep);
+        if (Paged.IsLatent)
+        {
+            AttentionPacking.Transposed(keys, Paged.ValueStride, count, Heads.HeadDim, work.KeysTransposed, ahead);
+            keys = work.KeysTransposed;
+        }
+
+        return new KeyBlock
+        {
+            KeysTransposed = keys,
+            Values = values,
+            ValueStride = Paged.ValueStride,
+            Ahead = Paged.IsLatent ? 0 : ahead,
+            IsFinite = seeTheSame || AttentionPacking.AreFinite<L, TVector>(values, Paged.ValueStride, count, work.ValueWidth),
+        };
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -193,187 +240,17 @@ internal unsafe struct AttentionForward : IWorkerJob
         }
     }
 
-    // Scores of a strip against the block, turned in place into 2^(score - maximum); masked ones become 0. The factor by which
-    // the older part of each row must shrink for the new maximum is left in work.Scales, the keys each row sees in work.Begins and work.Ends.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Scores<L, TVector>(in Workspace work, in AttentionRowState state, int row, int rows, int first)
-        where L : struct, ILanes<TVector>
-        where TVector : unmanaged
-    {
-        int* ends = work.Ends;
-        SetVisible(work, row, rows, first);
-        int seen = ends[rows - 1];
-        int cols = (seen + L.Count - 1) / L.Count * L.Count;
-        float* scores = work.Scores;
-        AttentionTile.Multiply<L, TVector>(rows, cols, work.HeadDim, work.Queries + ((nint)row * work.QueryWidth), work.QueryWidth, 1, work.KeysTransposed, Block, scores, Block, null);
-        if (work.ScoreCap != 0f)
-        {
-            Cap<L, TVector>(scores, rows, cols, work.ScoreCap);
-        }
-
-        if (work.Begins[rows - 1] > 0)
-        {
-            Hide(work, rows);
-        }
-
-        float* scales = work.Scales;
-        float* maxima = state.Maxima + row;
-        for (int r = 0; r < rows; r++)
-        {
-            float old = maxima[r];
-            float max = ends[r] == Block ? MaxOfBlock<L, TVector>(scores + (r * Block)) : MaxOf<L, TVector>(scores + (r * Block), ends[r]);
-            max = max > old ? max : old;
-            maxima[r] = max;
-            scales[r] = old - SoftmaxRow.Shift(max);
-        }
-
-        for (int r = 0; r < rows; r += L.Count)
-        {
-            L.Store(scales + r, VectorMath.Exp2<L, TVector>(L.Load(scales + r)));
-        }
-
-        float* sums = state.Sums + ((nint)row * L.Count);
-        for (int r = 0; r < rows; r++)
-        {
-            float shift = SoftmaxRow.Shift(maxima[r]);
-            TVector added = ends[r] == Block
-                ? ExponentialsOfBlock<L, TVector>(scores + (r * Block), shift)
-                : Exponentials<L, TVector>(scores + (r * Block), shift, ends[r], seen);
-            L.Store(sums, L.MultiplyAdd(L.Load(sums), L.Broadcast(scales[r]), added));
-            sums += L.Count;
-        }
-    }
-
-    // Row r of the strip sees keys Begins[r] (inclusive) to Ends[r] (exclusive) of the block; both rise with r.
-    private static void SetVisible(in Workspace work, int row, int rows, int first)
-    {
-        (int query, int member) = Math.DivRem(work.RowBegin + row, work.Group);
-        for (int r = 0; r < rows; r++)
-        {
-            int keys = work.Hidden + query - first;
-            work.Ends[r] = Math.Min(Block, keys);
-            work.Begins[r] = Math.Max(0, keys - work.Window);
-            if (++member == work.Group)
-            {
-                (query, member) = (query + 1, 0);
-            }
-        }
-    }
-
-    // Keys that have left a row's window get no share: their exponential is exactly 0.
-    private static void Hide(in Workspace work, int rows)
-    {
-        for (int r = 0; r < rows; r++)
-        {
-            new Span<float>(work.Scores + (r * Block), Math.Min(Block, work.Begins[r])).Fill(float.NegativeInfinity);
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Cap<L, TVector>(float* scores, int rows, int cols, float cap)
-        where L : struct, ILanes<TVector>
-        where TVector : unmanaged
-    {
-        TVector caps = L.Broadcast(cap);
-        TVector inverse = L.Broadcast(1f / cap);
-        for (int r = 0; r < rows; r++)
-        {
-            for (int i = 0; i < cols; i += L.Count)
-            {
-                float* at = scores + (r * Block) + i;
-                L.Store(at, L.Multiply(caps, VectorMath.Tanh<L, TVector>(L.Multiply(L.Load(at), inverse))));
-            }
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float MaxOfBlock<L, TVector>(float* scores)
-        where L : struct, ILanes<TVector>
-        where TVector : unmanaged
-    {
-        TVector result = L.Load(scores);
-        for (int i = L.Count; i < Block; i += L.Count)
-        {
-            result = L.Max(result, L.Load(scores + i));
-        }
-
-        return L.MaxLane(result);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float MaxOf<L, TVector>(float* scores, int visible)
-        where L : struct, ILanes<TVector>
-        where TVector : unmanaged
-    {
-        TVector lowest = L.Broadcast(float.NegativeInfinity);
-        TVector result = lowest;
-        int i = 0;
-        for (; i <= visible - L.Count; i += L.Count)
-        {
-            result = L.Max(result, L.Load(scores + i));
-        }
-
-        if (i < visible)
-        {
-            result = L.Max(result, L.KeepFirst(L.Load(scores + i), visible - i, lowest));
-        }
-
-        return L.MaxLane(result);
-    }
-
-    // Each lane sums its own keys in rising order, so that a masked key adds an exact zero to the same lane in every call.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector ExponentialsOfBlock<L, TVector>(float* scores, float shift)
-        where L : struct, ILanes<TVector>
-        where TVector : unmanaged
-    {
-        TVector shifts = L.Broadcast(shift);
-        TVector sum = L.Zero;
-        for (int i = 0; i < Block; i += L.Count)
-        {
-            TVector e = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), shifts));
-            sum = L.Add(sum, e);
-            L.Store(scores + i, e);
-        }
-
-        return sum;
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector Exponentials<L, TVector>(float* scores, float shift, int visible, int seen)
-        where L : struct, ILanes<TVector>
-        where TVector : unmanaged
-    {
-        TVector shifts = L.Broadcast(shift);
-        TVector sum = L.Zero;
-        int i = 0;
-        for (; i < visible; i += L.Count)
-        {
-            TVector e = VectorMath.Exp2<L, TVector>(L.Subtract(L.Load(scores + i), shifts));
-            e = visible - i < L.Count ? L.KeepFirst(e, visible - i, L.Zero) : e;
-            sum = L.Add(sum, e);
-            L.Store(scores + i, e);
-        }
-
-        for (; i < seen; i += L.Count)
-        {
-            L.Store(scores + i, L.Zero);
-        }
-
-        return sum;
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddValues<L, TVector>(in Workspace work, in AttentionRowState state, int row, int rows, bool isFinite)
+    private static void AddValues<L, TVector>(in Workspace work, in AttentionRowState state, in KeyBlock block, int row, int rows, nint ahead)
         where L : struct, ILanes<TVector>
         where TVector : unmanaged
     {
         int width = work.ValueWidth;
         float* outputs = state.Outputs + ((nint)row * width);
-        if (isFinite)
+        if (block.IsFinite)
         {
             int begin = work.Begins[0];
-            AttentionTile.Multiply<L, TVector>(rows, width, work.Ends[rows - 1] - begin, work.Scores + begin, Block, 1, work.Values + (begin * width), width, outputs, width, work.Scales);
+            AttentionTile.Multiply<L, TVector>(rows, width, work.Ends[rows - 1] - begin, work.Scores + begin, Block, 1, block.Values + (begin * block.ValueStride), block.ValueStride, outputs, width, work.Scales, ahead);
             return;
         }
 
@@ -381,7 +258,7 @@ internal unsafe struct AttentionForward : IWorkerJob
         for (int r = 0; r < rows; r++)
         {
             int begin = work.Begins[r];
-            AttentionTile.Multiply<L, TVector>(1, width, work.Ends[r] - begin, work.Scores + (r * Block) + begin, Block, 1, work.Values + (begin * width), width, outputs + (r * width), width, work.Scales + r);
+            AttentionTile.Multiply<L, TVector>(1, width, work.Ends[r] - begin, work.Scores + (r * Block) + begin, Block, 1, block.Values + (begin * block.ValueStride), block.ValueStride, outputs + (r * width), width, work.Scales + r);
         }
     }
 
@@ -413,6 +290,22 @@ internal unsafe struct AttentionForward : IWorkerJob
             AttentionPacking.Unpack<L, TVector>(state.Outputs + ((nint)row * work.ValueWidth), inverse, d, Output + (index * d));
             LogSumExp[index] = (max * Ln2) + MathF.Log(sum);
         }
+    }
+
+    /// <summary>Up to 64 keys as the tiles read them.</summary>
+    private readonly struct KeyBlock
+    {
+        public float* KeysTransposed { get; init; } // [head_dim, block]
+
+        public float* Values { get; init; } // [block, value width]
+
+        public int ValueStride { get; init; }
+
+        /// <summary>Floats from these keys and values to those of the next block; 0 when that is not known.</summary>
+        public nint Ahead { get; init; }
+
+        /// <summary>Whether a masked key may be multiplied by zero instead of being left out.</summary>
+        public bool IsFinite { get; init; }
     }
 
     /// <summary>The memory of one task and the numbers that place its rows among the keys.</summary>
@@ -460,6 +353,14 @@ internal unsafe struct AttentionForward : IWorkerJob
 
         /// <summary>Number of keys up to the last one that a row of the task sees.</summary>
         public int Visible(int row) => Hidden + ((RowBegin + row) / Group);
+
+        /// <summary>Whether rows from <paramref name="row"/> to <paramref name="rowEnd"/> see the same of some keys.</summary>
+        public bool SeeTheSame(int row, int rowEnd, int first, int count)
+        {
+            int early = Visible(row);
+            int late = Visible(rowEnd - 1);
+            return early == late || (early >= first + count && late - Window <= first);
+        }
 
         /// <summary>Rows of the task whose window begins before a key.</summary>
         public int RowsBefore(int key)

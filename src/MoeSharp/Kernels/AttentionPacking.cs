@@ -17,20 +17,45 @@ internal static unsafe class AttentionPacking
         where L : struct, ILanes<V>
         where V : unmanaged => (headDim + L.Count - 1) / L.Count * L.Count;
 
-    /// <summary>to[c, r] = from[r, c] for a block of rows; columns r behind <paramref name="rows"/> are 0.</summary>
-    public static void Transposed(float* from, nint stride, int rows, int headDim, float* to)
+    /// <summary>to[c, r] = from[r, c] for a block of rows; columns r behind <paramref name="rows"/> are 0. Rows <paramref name="ahead"/> floats further on are asked for.</summary>
+    public static void Transposed(float* from, nint stride, int rows, int headDim, float* to, nint ahead = 0)
     {
-        float** sources = stackalloc float*[rows];
-        for (int r = 0; r < rows; r++)
-        {
-            sources[r] = from + (r * stride);
-        }
-
-        MatMulPacking.TransposeRows(to, Block, sources, sources, rows, headDim);
+        TransposedColumns(from, stride, rows, headDim, to, ahead);
         for (int c = 0; c < headDim && rows < Block; c++)
         {
             new Span<float>(to + (c * Block) + rows, Block - rows).Clear();
         }
+    }
+
+    /// <summary>to[c, r] = from[r, c] for at most a block of rows; other columns stay as they are.</summary>
+    public static void TransposedColumns(float* from, nint stride, int rows, int headDim, float* to, nint ahead = 0)
+    {
+        float** sources = stackalloc float*[2 * rows]; // these, and those that come next
+        for (int r = 0; r < rows; r++)
+        {
+            sources[r] = from + (r * stride);
+            sources[rows + r] = sources[r] + ahead;
+        }
+
+        MatMulPacking.TransposeRows(to, Block, sources, sources + rows, rows, headDim);
+    }
+
+    /// <summary>Whether every value of some rows is finite, up to <paramref name="width"/>, a multiple of the vectors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static bool AreFinite<L, V>(float* rows, nint stride, int count, int width)
+        where L : struct, ILanes<V>
+        where V : unmanaged
+    {
+        V residue = L.Zero; // x * 0 is 0 for finite x and NaN otherwise
+        for (int r = 0; r < count; r++)
+        {
+            for (int c = 0; c < width; c += L.Count)
+            {
+                residue = L.MultiplyAdd(L.Load(rows + (r * stride) + c), L.Zero, residue);
+            }
+        }
+
+        return L.Sum(residue) == 0f;
     }
 
     /// <summary>to[r] = factor from[r], filled up with zeros to <paramref name="width"/>.</summary>
@@ -58,17 +83,12 @@ internal static unsafe class AttentionPacking
         where L : struct, ILanes<V>
         where V : unmanaged
     {
-        V residue = L.Zero; // x * 0 is 0 for finite x and NaN otherwise
         for (int r = 0; r < rows; r++)
         {
             Row<L, V>(from + (r * stride), 1f, headDim, width, to + ((nint)r * width));
-            for (int c = 0; c < width; c += L.Count)
-            {
-                residue = L.MultiplyAdd(L.Load(to + ((nint)r * width) + c), L.Zero, residue);
-            }
         }
 
-        return L.Sum(residue) == 0f;
+        return AreFinite<L, V>(to, width, rows, width);
     }
 
     /// <summary>to[0..headDim) = factor from: the way back out of a packed row.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels;
 
@@ -22,7 +23,8 @@ internal static unsafe class AttentionTile
     /// <param name="c">Result, with row stride <paramref name="cStride"/>; must not overlap the operands.</param>
     /// <param name="cStride">Floats between rows of c.</param>
     /// <param name="scales">Factor of each row of c, or null.</param>
-    public static void Multiply<L, V>(int rows, int cols, int depth, float* a, nint rowStep, nint depthStep, float* b, nint bStride, float* c, nint cStride, float* scales)
+    /// <param name="ahead">Floats from b to what will be read next in its place, which is asked for meanwhile; 0 for nothing.</param>
+    public static void Multiply<L, V>(int rows, int cols, int depth, float* a, nint rowStep, nint depthStep, float* b, nint bStride, float* c, nint cStride, float* scales, nint ahead = 0)
         where L : struct, ILanes<V>
         where V : unmanaged
     {
@@ -34,7 +36,7 @@ internal static unsafe class AttentionTile
                 int n = 0;
                 for (; n <= cols - (2 * L.Count); n += 2 * L.Count)
                 {
-                    Tile8x2<L, V>(a, rowStep, depthStep, b + n, bStride, c + n, cStride, depth, scales);
+                    Tile8x2<L, V>(a, rowStep, depthStep, b + n, bStride, c + n, cStride, depth, scales, ahead);
                 }
 
                 if (n < cols)
@@ -53,7 +55,7 @@ internal static unsafe class AttentionTile
             int n = 0;
             for (; n <= cols - (2 * L.Count); n += 2 * L.Count)
             {
-                Tile4x2<L, V>(a, rowStep, depthStep, b + n, bStride, c + n, cStride, depth, scales);
+                Tile4x2<L, V>(a, rowStep, depthStep, b + n, bStride, c + n, cStride, depth, scales, ahead);
             }
 
             if (n < cols)
@@ -71,7 +73,7 @@ internal static unsafe class AttentionTile
             int n = 0;
             for (; n <= cols - (4 * L.Count); n += 4 * L.Count)
             {
-                Tile1x4<L, V>(a, depthStep, b + n, bStride, c + n, depth, scales);
+                Tile1x4<L, V>(a, depthStep, b + n, bStride, c + n, depth, scales, ahead);
             }
 
             for (; n < cols; n += L.Count)
@@ -86,7 +88,7 @@ internal static unsafe class AttentionTile
     }
 
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
-    private static void Tile8x2<L, V>(float* a, nint rowStep, nint depthStep, float* b, nint bStride, float* c, nint cStride, int depth, float* scales)
+    private static void Tile8x2<L, V>(float* a, nint rowStep, nint depthStep, float* b, nint bStride, float* c, nint cStride, int depth, float* scales, nint ahead)
         where L : struct, ILanes<V>
         where V : unmanaged
     {
@@ -135,6 +137,11 @@ internal static unsafe class AttentionTile
         {
             V b0 = L.Load(b);
             V b1 = L.Load(b + L.Count);
+            if (ahead != 0)
+            {
+                Ask<L, V>(b + ahead, 2);
+            }
+
             V left0 = L.Broadcast(a0[at]);
             c00 = L.MultiplyAdd(left0, b0, c00);
             c01 = L.MultiplyAdd(left0, b1, c01);
@@ -253,7 +260,7 @@ internal static unsafe class AttentionTile
     }
 
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
-    private static void Tile4x2<L, V>(float* a, nint rowStep, nint depthStep, float* b, nint bStride, float* c, nint cStride, int depth, float* scales)
+    private static void Tile4x2<L, V>(float* a, nint rowStep, nint depthStep, float* b, nint bStride, float* c, nint cStride, int depth, float* scales, nint ahead)
         where L : struct, ILanes<V>
         where V : unmanaged
     {
@@ -286,6 +293,11 @@ internal static unsafe class AttentionTile
         {
             V b0 = L.Load(b);
             V b1 = L.Load(b + L.Count);
+            if (ahead != 0)
+            {
+                Ask<L, V>(b + ahead, 2);
+            }
+
             V left0 = L.Broadcast(a0[at]);
             c00 = L.MultiplyAdd(left0, b0, c00);
             c01 = L.MultiplyAdd(left0, b1, c01);
@@ -360,7 +372,7 @@ internal static unsafe class AttentionTile
     }
 
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x4<L, V>(float* a, nint depthStep, float* b, nint bStride, float* c, int depth, float* scales)
+    private static void Tile1x4<L, V>(float* a, nint depthStep, float* b, nint bStride, float* c, int depth, float* scales, nint ahead)
         where L : struct, ILanes<V>
         where V : unmanaged
     {
@@ -372,6 +384,11 @@ internal static unsafe class AttentionTile
         for (int k = 0; k < depth; k++)
         {
             V left = L.Broadcast(*a);
+            if (ahead != 0)
+            {
+                Ask<L, V>(b + ahead, 4);
+            }
+
             c0 = L.MultiplyAdd(left, L.Load(b), c0);
             c1 = L.MultiplyAdd(left, L.Load(b + L.Count), c1);
             c2 = L.MultiplyAdd(left, L.Load(b + (2 * L.Count)), c2);
@@ -402,5 +419,21 @@ internal static unsafe class AttentionTile
         }
 
         L.Store(c, c0);
+    }
+
+    // The lines of some vectors, into the second cache: a whole block is asked for while the one before is worked on.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ask<L, V>(float* address, int vectors)
+        where L : struct, ILanes<V>
+        where V : unmanaged
+    {
+        const int Line = 16; // floats
+        if (Sse.IsSupported)
+        {
+            for (int at = 0; at < vectors * L.Count; at += Math.Max(Line, L.Count))
+            {
+                Sse.Prefetch1(address + at);
+            }
+        }
     }
 }

@@ -51,6 +51,48 @@ public static unsafe class CausalAttention
         }
     }
 
+    /// <summary>As the other form, with keys and values in pages; the same bits.</summary>
+    /// <param name="workers">Worker pool.</param>
+    /// <param name="heads">Head geometry.</param>
+    /// <param name="segments">Sequences; their keys begin at 0.</param>
+    /// <param name="q">Queries.</param>
+    /// <param name="qStride">Floats between query rows.</param>
+    /// <param name="paged">The layer's place in a page.</param>
+    /// <param name="tables">Pages of each segment; they reach to its last key.</param>
+    /// <param name="sinks">One more logit per query head, [NumHeads]; empty for none.</param>
+    /// <param name="output">= attended values, [rows, NumHeads * ValueDim], dense.</param>
+    /// <param name="logSumExp">= natural log of the softmax denominator, [rows, NumHeads].</param>
+    /// <exception cref="ShapeException">A segment leaves a span or its pages, or the pages are made for other heads.</exception>
+    public static void Forward(WorkerPool workers, AttentionHeads heads, ReadOnlySpan<AttentionSegment> segments, ReadOnlySpan<float> q, int qStride, PagedHeads paged, PageTable[] tables, ReadOnlySpan<float> sinks, Span<float> output, Span<float> logSumExp)
+    {
+        const string Operation = "CausalAttention.Forward";
+        Extent extent = Measure(heads, segments, Operation);
+        PagedRows.CheckPages(segments, tables, Operation);
+        if ((paged.NumHeads, paged.HeadDim, paged.ValueDim) != (heads.NumKeyValueHeads, heads.HeadDim, heads.ValueDim))
+        {
+            ShapeException.Throw(Operation, nameof(paged), $"[{heads.NumKeyValueHeads} heads of {heads.HeadDim} and {heads.ValueDim}]", paged.ToString());
+        }
+
+        extent.CheckQueries(heads, q.Length, qStride, Operation);
+        extent.CheckRows(heads, output.Length, logSumExp.Length, Operation, nameof(output));
+        fixed (float* qs = q, sinkLogits = sinks, outputs = output, sums = logSumExp)
+        {
+            AttentionForward job = new()
+            {
+                Workers = workers,
+                Heads = heads,
+                Q = qs,
+                QStride = qStride,
+                Tables = tables,
+                Paged = paged,
+                Sinks = CheckSinks(heads, sinks.Length, Operation) ? sinkLogits : null,
+                Output = outputs,
+                LogSumExp = sums,
+            };
+            RunForward(ref job, segments);
+        }
+    }
+
     /// <summary>Gradients of q, k and v (=, not +=); needs the forward's inputs, output and log-sum-exp. Segments must have KeyCount = QueryCount.</summary>
     /// <exception cref="ShapeException">A segment leaves a span or has more keys than queries, or the head counts do not divide.</exception>
     public static void Backward(WorkerPool workers, AttentionHeads heads, ReadOnlySpan<AttentionSegment> segments, ReadOnlySpan<float> q, int qStride, ReadOnlySpan<float> k, int kStride, ReadOnlySpan<float> v, int vStride, ReadOnlySpan<float> output, ReadOnlySpan<float> logSumExp, ReadOnlySpan<float> dOutput, Span<float> dq, int dqStride, Span<float> dk, int dkStride, Span<float> dv, int dvStride)
@@ -271,10 +313,13 @@ public static unsafe class CausalAttention
 
         public readonly void CheckInputs(AttentionHeads heads, int q, int qStride, int k, int kStride, int v, int vStride, string operation)
         {
-            CheckStrided(q, QueryRows, qStride, (long)heads.NumHeads * heads.HeadDim, operation, "q", "qStride");
+            CheckQueries(heads, q, qStride, operation);
             CheckStrided(k, KeyRows, kStride, (long)heads.NumKeyValueHeads * heads.HeadDim, operation, "k", "kStride");
             CheckStrided(v, KeyRows, vStride, (long)heads.NumKeyValueHeads * heads.ValueDim, operation, "v", "vStride");
         }
+
+        public readonly void CheckQueries(AttentionHeads heads, int q, int qStride, string operation) =>
+            CheckStrided(q, QueryRows, qStride, (long)heads.NumHeads * heads.HeadDim, operation, "q", "qStride");
 
         public readonly void CheckRows(AttentionHeads heads, int output, int logSumExp, string operation, string argument)
         {

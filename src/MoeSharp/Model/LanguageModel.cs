@@ -91,7 +91,7 @@ public sealed class LanguageModel : IDisposable
     }
 
     /// <summary>Next-token logits.</summary>
-    /// <param name="batch">Rows; with a cache in the context, its segment continues the cached sequence.</param>
+    /// <param name="batch">Rows; with sequences in the context, each segment continues one.</param>
     /// <param name="lastRows">Number of final rows wanted; <c>batch.Count</c> for all.</param>
     /// <param name="logits">= logits, [lastRows, vocab].</param>
     /// <param name="context">Context.</param>
@@ -101,6 +101,28 @@ public sealed class LanguageModel : IDisposable
         try
         {
             Op.Logits(Forward(context), _head, lastRows, logits, context);
+        }
+        finally
+        {
+            context.EndPass();
+        }
+    }
+
+    /// <summary>Next-token logits of some rows, as a batch of several sequences wants them.</summary>
+    /// <param name="batch">Rows; with sequences in the context, each segment continues one.</param>
+    /// <param name="rows">Rows whose logits are wanted; may be none.</param>
+    /// <param name="logits">= logits, [rows, vocab].</param>
+    /// <param name="context">Context.</param>
+    public void LogitsOf(TokenBatch batch, ReadOnlySpan<int> rows, Span<float> logits, ForwardContext context)
+    {
+        context.BeginInference(batch);
+        try
+        {
+            Tensor hidden = Forward(context); // [tokens, hidden]
+            if (rows.Length > 0)
+            {
+                Op.Logits(Op.SelectRows(hidden, rows, context), _head, rows.Length, logits, context);
+            }
         }
         finally
         {
@@ -125,6 +147,7 @@ public sealed class LanguageModel : IDisposable
         context.CaptureHidden(x);
         foreach (DecoderBlock block in _blocks)
         {
+            context.ThrowIfGivenUp();
             x = block.Forward(x, context); // [tokens, hidden]
             context.CaptureHidden(x);
         }

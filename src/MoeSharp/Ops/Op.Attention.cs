@@ -16,7 +16,7 @@ public readonly record struct AttentionRows(Tensor Tensor, int Column)
 
 public static partial class Op
 {
-    /// <summary>Causal attention within the batch's segments; over the cache, behind which the new keys and values are written, when the context has one.</summary>
+    /// <summary>Causal attention within the batch's segments; with cached sequences in the context, also over their tokens, behind which the new keys and values are written.</summary>
     /// <param name="q">Queries, heads * head_dim columns, already rotated.</param>
     /// <param name="k">Keys, kv_heads * head_dim columns, already rotated.</param>
     /// <param name="v">Values, kv_heads * value_dim columns; may lie within the keys (latent attention), and the cache then keeps them once.</param>
@@ -32,11 +32,13 @@ public static partial class Op
         Tensor output = context.Pool.Rent(new Shape(rows, heads.NumHeads * heads.ValueDim)); // [tokens, heads * value_dim]
         Tensor logSumExp = context.Pool.Rent(new Shape(rows, heads.NumHeads)); // [tokens, heads]
         ReadOnlySpan<float> sinkLogits = sinks is null ? [] : sinks.Value;
-        if (context.Cache is { } cache)
+        if (context.Sequences is { Count: > 0 } sequences)
         {
-            CachedKeys keys = cache.Append(layer, k.Data, k.Stride, v.Data, v.Stride, heads, ValueColumnInKeys(k, v, heads), rows);
+            PagedHeads paged = sequences[0].Pages.Layout.Heads(layer);
+            CheckLatent(paged, k, v, layer);
+            PagedRows.Store(context.Workers, paged, context.Batch.Segments, context.PageTables, k.Data, k.Stride, v.Data, v.Stride);
             CausalAttention.Forward(
-                context.Workers, heads, context.Batch.Segments, q.Data, q.Stride, keys.Keys, keys.KeyStride, keys.Values, keys.ValueStride, sinkLogits, output.Data, logSumExp.Data);
+                context.Workers, heads, context.Batch.Segments, q.Data, q.Stride, paged, context.PageTables, sinkLogits, output.Data, logSumExp.Data);
             return output;
         }
 
@@ -50,12 +52,13 @@ public static partial class Op
         return output;
     }
 
-    /// <summary>Column of the keys at which the values begin, or -1 when they lie elsewhere.</summary>
-    private static int ValueColumnInKeys(AttentionRows k, AttentionRows v, AttentionHeads heads)
+    // A cache that keeps a latent has no room for values of their own.
+    private static void CheckLatent(PagedHeads paged, AttentionRows k, AttentionRows v, int layer)
     {
-        int column = v.Column - k.Column;
-        bool isWithin = ReferenceEquals(k.Tensor, v.Tensor) && column >= 0 && column + (heads.NumKeyValueHeads * heads.ValueDim) <= heads.NumKeyValueHeads * heads.HeadDim;
-        return isWithin ? column : -1;
+        if (paged.IsLatent && (!ReferenceEquals(k.Tensor, v.Tensor) || k.Column != v.Column))
+        {
+            throw new InvalidOperationException($"the cache of layer {layer} keeps a latent, but its values are not the first columns of its keys");
+        }
     }
 
     private static void RecordAttention(Tape tape, in AttentionInputs inputs, Tensor logSumExp, Tensor output, ForwardContext context)

@@ -64,6 +64,41 @@ public sealed class AttentionOptionTests
     }
 
     [Theory]
+    [MemberData(nameof(Cases))]
+    public void Keys_in_pages_give_the_bits_of_keys_in_rows(Case test)
+    {
+        Inputs inputs = new(test);
+        AttentionSegment[] whole = Segments(test.Lengths);
+        using WorkerPool one = new(1), three = new(3);
+        float[] expected = inputs.Forward(one, whole);
+        foreach (int chunk in (int[])[1, 7, 64, 100, 2000])
+        {
+            if (chunk < 64 && test.Lengths.Max() > 700)
+            {
+                continue; // thousands of calls that add nothing to the shorter cases
+            }
+
+            using PagedKeys pages = new(test.Heads, test.SharesKeys, test.Lengths);
+            float[] output = new float[expected.Length];
+            for (int done = 0; done < test.Lengths.Max(); done += chunk)
+            {
+                AttentionSegment[] segments = [.. whole.Select(segment => Chunk(segment, done, chunk))];
+                inputs.ForwardPaged(done % 2 == 0 ? one : three, segments, pages, output);
+            }
+
+            KernelCheck.SameBits(expected, output, $"chunks of {chunk}");
+        }
+    }
+
+    // Rows done to done + chunk of a sequence that is read in chunks; none when it is already over.
+    private static AttentionSegment Chunk(AttentionSegment segment, int done, int chunk)
+    {
+        int begin = Math.Min(done, segment.QueryCount);
+        int end = Math.Min(done + chunk, segment.QueryCount);
+        return new AttentionSegment(segment.QueryBegin + begin, end - begin, 0, end);
+    }
+
+    [Theory]
     [InlineData(2)]
     [InlineData(3)]
     [InlineData(8)]
@@ -129,6 +164,38 @@ public sealed class AttentionOptionTests
         return Array.ConvertAll(lengths, length => new AttentionSegment((begin += length) - length, length, begin - length, length));
     }
 
+    private sealed class PagedKeys : IDisposable
+    {
+        private readonly List<NativeBuffer> _pages = [];
+
+        public PagedKeys(AttentionHeads heads, bool isLatent, int[] lengths)
+        {
+            const int Offset = 32; // as if another layer came first
+            Heads = isLatent ? PagedHeads.Latent(Offset, heads.HeadDim, heads.ValueDim) : PagedHeads.Separate(Offset, heads.NumKeyValueHeads, heads.HeadDim, heads.ValueDim);
+            Tables = Array.ConvertAll(lengths, _ => new PageTable());
+            for (int s = 0; s < lengths.Length; s++)
+            {
+                for (int tokens = 0; tokens < lengths[s]; tokens += PagedHeads.PageTokens)
+                {
+                    NativeBuffer page = new(Offset + Heads.Length);
+                    page.Slice(0, (int)page.Length).Fill(float.NaN); // nothing that was not stored may matter
+                    _pages.Add(page);
+                    Tables[s].Add(page);
+                }
+            }
+        }
+
+        public PagedHeads Heads { get; }
+
+        public PageTable[] Tables { get; }
+
+        public void Dispose()
+        {
+            _pages.ForEach(page => page.Dispose());
+            Array.ForEach(Tables, table => table.Dispose());
+        }
+    }
+
     private sealed class Inputs
     {
         private readonly float[] _queries;
@@ -161,6 +228,13 @@ public sealed class AttentionOptionTests
             CausalAttention.Forward(
                 workers, heads, segments, _queries, heads.NumHeads * heads.HeadDim, Keys, heads.NumKeyValueHeads * heads.HeadDim, Values, _valueStride, _sinks, output, new float[rows * heads.NumHeads]);
             return output;
+        }
+
+        public void ForwardPaged(WorkerPool workers, AttentionSegment[] segments, PagedKeys pages, float[] output)
+        {
+            AttentionHeads heads = Test.Heads;
+            PagedRows.Store(workers, pages.Heads, segments, pages.Tables, Keys, heads.NumKeyValueHeads * heads.HeadDim, Values, _valueStride);
+            CausalAttention.Forward(workers, heads, segments, _queries, heads.NumHeads * heads.HeadDim, pages.Heads, pages.Tables, _sinks, output, new float[Test.Lengths.Sum() * heads.NumHeads]);
         }
 
         public double[] Reference(AttentionSegment[] segments) => AttentionReference.General(

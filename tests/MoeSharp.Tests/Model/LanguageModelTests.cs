@@ -136,18 +136,20 @@ public sealed class LanguageModelTests
         float[] expected = new float[tokens.Length * config.VocabSize];
         model.Logits(full, tokens.Length, expected, context);
 
-        using KeyValueCache cache = new(config.NumHiddenLayers, tokens.Length);
-        context.Cache = cache;
+        using KeyValuePages pages = KeyValuePages.ForOneSequence(ModelCacheLayout.Of(config), tokens.Length);
+        using CachedSequence sequence = new(pages);
+        context.Sequences = [sequence];
         TokenBatch step = new();
         foreach (int count in (int[])[5, 1, 1, 3, 1, 1, 1]) // a prompt, then single tokens and a chunk
         {
-            step.Resize(count, count);
-            step.AddSegment(new AttentionSegment(0, count, 0, cache.Length + count), cache.Length);
-            tokens.AsSpan(cache.Length, count).CopyTo(step.TokenIds);
+            ReadOnlySpan<int> ids = tokens.AsSpan(sequence.Length, count);
+            sequence.Reserve(count);
+            step.Clear();
+            step.AddContinuation(sequence, ids);
             float[] logits = new float[count * config.VocabSize];
             model.Logits(step, count, logits, context);
-            Assert.True(logits.AsSpan().SequenceEqual(expected.AsSpan(cache.Length * config.VocabSize, logits.Length)), $"tokens from {cache.Length}");
-            cache.Length += count;
+            Assert.True(logits.AsSpan().SequenceEqual(expected.AsSpan(sequence.Length * config.VocabSize, logits.Length)), $"tokens from {sequence.Length}");
+            sequence.Advance(ids);
         }
     }
 

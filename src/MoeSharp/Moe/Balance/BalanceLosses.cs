@@ -29,7 +29,7 @@ public sealed class BalanceLosses
             Capture(plan, record);
         }
 
-        if (plan.Scores is { } scores && context.Cache is null)
+        if (plan.Scores is { } scores && context.Sequences is null)
         {
             RecordLosses(plan, scores, record, context);
         }

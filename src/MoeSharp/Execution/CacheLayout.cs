@@ -1,0 +1,74 @@
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Execution;
+
+/// <summary>What one layer keeps of a sequence: keys and values of every token, or a state that every token changes.</summary>
+public readonly record struct LayerCache
+{
+    /// <summary>Key/value heads; 0 for a layer that keeps a state.</summary>
+    public int NumHeads { get; private init; }
+
+    /// <summary>Width of a head's keys.</summary>
+    public int HeadDim { get; private init; }
+
+    /// <summary>Width of a head's values.</summary>
+    public int ValueDim { get; private init; }
+
+    /// <summary>Whether the values are the first columns of the keys, which are then kept once.</summary>
+    public bool IsLatent { get; private init; }
+
+    /// <summary>Floats of the state; 0 for a layer that keeps keys and values.</summary>
+    public int StateLength { get; private init; }
+
+    /// <summary>Heads with keys and values of their own.</summary>
+    public static LayerCache Heads(int numHeads, int headDim, int valueDim) => new() { NumHeads = numHeads, HeadDim = headDim, ValueDim = valueDim };
+
+    /// <summary>One latent per token: keys whose first <paramref name="valueDim"/> columns are the values.</summary>
+    public static LayerCache Latent(int width, int valueDim) => new() { NumHeads = 1, HeadDim = width, ValueDim = valueDim, IsLatent = true };
+
+    /// <summary>A state that does not grow with the sequence (lightning attention).</summary>
+    public static LayerCache State(int length) => new() { StateLength = length };
+}
+
+/// <summary>What all layers of a model keep of a sequence, and where it lies in a page.</summary>
+public sealed class CacheLayout
+{
+    private readonly PagedHeads[] _heads;
+    private readonly (int Offset, int Length)[] _states;
+
+    /// <summary>Lays the layers out one after the other.</summary>
+    /// <param name="layers">One entry per decoder layer.</param>
+    public CacheLayout(IReadOnlyList<LayerCache> layers)
+    {
+        _heads = new PagedHeads[layers.Count];
+        _states = new (int Offset, int Length)[layers.Count];
+        for (int layer = 0; layer < layers.Count; layer++)
+        {
+            LayerCache cache = layers[layer];
+            _heads[layer] = cache.IsLatent
+                ? PagedHeads.Latent(PageLength, cache.HeadDim, cache.ValueDim)
+                : PagedHeads.Separate(PageLength, cache.NumHeads, cache.HeadDim, cache.ValueDim);
+            _states[layer] = (StateLength, cache.StateLength);
+            PageLength += _heads[layer].Length;
+            StateLength = checked(StateLength + cache.StateLength);
+        }
+    }
+
+    /// <summary>Floats of a page: 64 tokens of all layers.</summary>
+    public long PageLength { get; }
+
+    /// <summary>Bytes of a page.</summary>
+    public long PageBytes => Math.Max(1, PageLength) * sizeof(float);
+
+    /// <summary>Floats of the layers' states of one sequence.</summary>
+    public int StateLength { get; }
+
+    /// <summary>Whether some layer keeps a state: such a sequence can neither be shortened nor begin with another one's pages.</summary>
+    public bool HasStates => StateLength > 0;
+
+    /// <summary>Place of a layer's keys and values in a page.</summary>
+    public PagedHeads Heads(int layer) => _heads[layer];
+
+    /// <summary>Place of a layer's state among a sequence's states.</summary>
+    public (int Offset, int Length) State(int layer) => _states[layer];
+}

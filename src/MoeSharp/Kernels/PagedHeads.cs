@@ -1,0 +1,60 @@
+namespace MoeSharp.Kernels;
+
+/// <summary>Where the keys and values of one layer lie in a page of <see cref="PageTokens"/> tokens.</summary>
+/// <remarks>
+/// Keys are stored turned, [kv_heads, head_dim, tokens], which is how the attention kernel multiplies them: they are read once, in place. Values
+/// are [kv_heads, tokens, value_dim in whole cache lines]. A latent, whose first columns are also the values, is stored once, in rows.
+/// </remarks>
+public readonly record struct PagedHeads
+{
+    /// <summary>Tokens of a page: one block of the attention kernel.</summary>
+    public const int PageTokens = AttentionPacking.Block;
+
+    private PagedHeads(long offset, int numHeads, int headDim, int valueDim, bool isLatent)
+    {
+        (Offset, NumHeads, HeadDim, ValueDim, IsLatent) = (offset, numHeads, headDim, valueDim, isLatent);
+        ValueStride = ((isLatent ? headDim : valueDim) + 15) / 16 * 16;
+        long keys = isLatent ? 0 : (long)numHeads * headDim * PageTokens;
+        Values = offset + keys;
+        Length = keys + ((long)numHeads * ValueStride * PageTokens);
+    }
+
+    /// <summary>Floats from the start of the page to the keys.</summary>
+    public long Offset { get; }
+
+    /// <summary>Key/value heads.</summary>
+    public int NumHeads { get; }
+
+    /// <summary>Width of a head's keys.</summary>
+    public int HeadDim { get; }
+
+    /// <summary>Width of a head's values.</summary>
+    public int ValueDim { get; }
+
+    /// <summary>Whether the values are the first columns of the keys.</summary>
+    public bool IsLatent { get; }
+
+    /// <summary>Floats that the layer takes in a page.</summary>
+    public long Length { get; }
+
+    internal long Values { get; }
+
+    internal int ValueStride { get; }
+
+    internal long KeyHeadStep => IsLatent ? ValueHeadStep : (long)HeadDim * PageTokens;
+
+    internal long ValueHeadStep => (long)ValueStride * PageTokens;
+
+    /// <summary>Heads with keys and values of their own.</summary>
+    /// <param name="offset">Floats from the start of the page.</param>
+    /// <param name="numHeads">Key/value heads.</param>
+    /// <param name="headDim">Width of a head's keys.</param>
+    /// <param name="valueDim">Width of a head's values.</param>
+    public static PagedHeads Separate(long offset, int numHeads, int headDim, int valueDim) => new(offset, numHeads, headDim, valueDim, false);
+
+    /// <summary>One head whose values are the first columns of its keys.</summary>
+    /// <param name="offset">Floats from the start of the page.</param>
+    /// <param name="width">Width of the keys.</param>
+    /// <param name="valueDim">Number of columns that are values.</param>
+    public static PagedHeads Latent(long offset, int width, int valueDim) => new(offset, 1, width, valueDim, true);
+}
