@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using MoeSharp.Kernels;
+using MoeSharp.Kernels.Formats;
 
 namespace MoeSharp.Checkpoints;
 
@@ -60,7 +61,7 @@ public sealed class SafetensorsFile : IDisposable
     /// <summary>Reads a whole tensor as floats.</summary>
     /// <param name="name">Tensor.</param>
     /// <param name="values">= elements in row-major order; exactly as long as the tensor.</param>
-    /// <exception cref="FileFormatException">There is no such tensor, or its format is not a float of 16 bits or more.</exception>
+    /// <exception cref="FileFormatException">There is no such tensor, or its format is not a float that is read.</exception>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     public void ReadFloats(string name, Span<float> values)
     {
@@ -77,12 +78,14 @@ public sealed class SafetensorsFile : IDisposable
     /// <param name="name">Tensor.</param>
     /// <param name="first">First element.</param>
     /// <param name="values">= elements from there on.</param>
-    /// <exception cref="FileFormatException">There is no such tensor, or its format is not a float of 16 bits or more.</exception>
+    /// <exception cref="FileFormatException">There is no such tensor, or its format is not a float that is read.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range leaves the tensor.</exception>
     public void ReadFloats(string name, long first, Span<float> values)
     {
         SafetensorsTensor tensor = Tensor(name);
-        int width = tensor.Type.Bits() / 8;
+        WeightFormat format = tensor.Type.Format()
+            ?? throw new FileFormatException($"{Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}; weights can be read from F32, BF16, F16, F64 and the 8-bit floats");
+        int width = format.BlockBytes();
         if (first < 0 || first > tensor.Length - values.Length)
         {
             throw new ArgumentOutOfRangeException(nameof(first), $"{Path}: range {first}+{values.Length} leaves tensor {SafetensorsHeader.Shown(name)} of {tensor.Length} elements");
@@ -93,23 +96,7 @@ public sealed class SafetensorsFile : IDisposable
         {
             Span<float> piece = values.Slice(done, Math.Min(Block, values.Length - done));
             ReadOnlySpan<byte> bytes = _mapping.Slice(_dataBegin + tensor.Begin + ((first + done) * width), piece.Length * width);
-            switch (tensor.Type)
-            {
-                case SafetensorsType.F32:
-                    NumberFormats.ReadFloat32(bytes, piece);
-                    break;
-                case SafetensorsType.BF16:
-                    NumberFormats.ReadBFloat16(bytes, piece);
-                    break;
-                case SafetensorsType.F16:
-                    NumberFormats.ReadFloat16(bytes, piece);
-                    break;
-                case SafetensorsType.F64:
-                    NumberFormats.ReadFloat64(bytes, piece);
-                    break;
-                default:
-                    throw new FileFormatException($"{Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}; weights can be read from F32, BF16, F16 and F64");
-            }
+            BlockDecoder.Decode(format, bytes, piece);
         }
     }
 

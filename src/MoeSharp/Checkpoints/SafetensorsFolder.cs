@@ -71,17 +71,9 @@ public sealed class SafetensorsFolder : IWeightSource
         }
 
         SafetensorsTensor tensor = file.Tensor(name);
-        WeightFormat? format = tensor.Type switch
-        {
-            SafetensorsType.F32 => WeightFormat.F32,
-            SafetensorsType.BF16 => WeightFormat.BF16,
-            SafetensorsType.F16 => WeightFormat.F16,
-            SafetensorsType.F64 => WeightFormat.F64,
-            _ => null,
-        };
-        return format is { } known
+        return tensor.Type.Format() is { } known
             ? new WeightTensor(name, tensor.Shape, known)
-            : throw new FileFormatException($"{file.Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}; weights can be read from F32, BF16, F16 and F64");
+            : throw new FileFormatException($"{file.Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}; weights can be read from F32, BF16, F16, F64 and the 8-bit floats");
     }
 
     /// <inheritdoc/>

@@ -1,3 +1,5 @@
+using MoeSharp.Kernels.Formats;
+
 namespace MoeSharp.Checkpoints;
 
 /// <summary>Number formats that a safetensors file may name.</summary>
@@ -86,6 +88,19 @@ public static class SafetensorsTypes
 
     /// <summary>Bits of one element.</summary>
     public static int Bits(this SafetensorsType type) => s_table[(int)type].Bits;
+
+    /// <summary>The same format among those of weights, or null when it is not a float that is read.</summary>
+    public static WeightFormat? Format(this SafetensorsType type) => type switch
+    {
+        SafetensorsType.F32 => WeightFormat.F32,
+        SafetensorsType.BF16 => WeightFormat.BF16,
+        SafetensorsType.F16 => WeightFormat.F16,
+        SafetensorsType.F64 => WeightFormat.F64,
+        SafetensorsType.F8E4M3 => WeightFormat.F8E4M3,
+        SafetensorsType.F8E5M2 => WeightFormat.F8E5M2,
+        SafetensorsType.F8E8M0 => WeightFormat.F8E8M0,
+        _ => null,
+    };
 
     /// <summary>The format with a name, or null.</summary>
     public static SafetensorsType? Find(string name)

@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace MoeSharp.Kernels.Formats;
 
 /// <summary>The values of the 8-bit floats: one table of 256 numbers each, exact in float32.</summary>
@@ -22,6 +24,21 @@ internal static class SmallFloats
         for (int i = 0; i < codes.Length; i++)
         {
             values[i] = known[codes[i]];
+        }
+    }
+
+    /// <summary>values[i] *= scale.</summary>
+    public static void Scale(Span<float> values, float scale)
+    {
+        int i = 0;
+        for (; i <= values.Length - Vector<float>.Count; i += Vector<float>.Count)
+        {
+            (new Vector<float>(values[i..]) * scale).CopyTo(values[i..]);
+        }
+
+        for (; i < values.Length; i++)
+        {
+            values[i] *= scale;
         }
     }
 
