@@ -137,31 +137,30 @@ internal sealed class GgufHeader
 
     private GgufValue ReadValue(string key, GgufValueType type)
     {
+        long begin = _position;
+        GgufValueType elementType = type;
+        long count = 1;
+        long first = begin;
         if (type == GgufValueType.String)
         {
-            long length = ReadTextLength(key);
-            long begin = Skip(length);
-            return new GgufValue(_mapping, type, type, length, begin);
+            count = ReadTextLength(key);
+            first = Skip(count);
         }
-
-        if (type == GgufValueType.Array)
+        else if (type == GgufValueType.Array)
         {
-            long begin = _position;
-            GgufValueType elementType = ReadType(key);
-            long count = ReadElementCount(key, elementType);
-            long first = _position;
+            elementType = ReadType(key);
+            count = ReadElementCount(key, elementType);
+            first = _position;
             _position = begin;
             SkipArray(key);
-            return new GgufValue(_mapping, type, elementType, count, first);
         }
-
-        if (type.Bytes() > Left)
+        else
         {
-            throw Broken($"the file ends inside the metadata {SafetensorsHeader.Shown(key)}");
+            Take(type.Bytes(), $"the metadata {SafetensorsHeader.Shown(key)}");
+            CheckBools(key, type, first, 1);
         }
 
-        CheckBools(key, type, _position, 1);
-        return new GgufValue(_mapping, type, type, 1, Skip(type.Bytes()));
+        return new GgufValue(_mapping, type, elementType, count, first, begin, _position);
     }
 
     // One pending count per open array; depth first.

@@ -9,11 +9,16 @@ public readonly struct GgufValue
 {
     private readonly MappedFile _mapping;
     private readonly long _position;
+    private readonly long _begin;
+    private readonly long _end;
 
-    internal GgufValue(MappedFile mapping, GgufValueType type, GgufValueType elementType, long count, long position)
+    // The position is that of the first element; the value as a whole lies between begin and end.
+    internal GgufValue(MappedFile mapping, GgufValueType type, GgufValueType elementType, long count, long position, long begin, long end)
     {
         _mapping = mapping;
         _position = position;
+        _begin = begin;
+        _end = end;
         Type = type;
         ElementType = elementType;
         Count = count;
@@ -30,6 +35,16 @@ public readonly struct GgufValue
 
     /// <summary>Bytes of a text.</summary>
     internal ReadOnlySpan<byte> Utf8 => _mapping.Slice(_position, checked((int)Count));
+
+    /// <summary>Writes the value as it is stored, without its type.</summary>
+    internal void CopyTo(Stream stream)
+    {
+        const int Piece = 1 << 20;
+        for (long position = _begin; position < _end; position += Piece)
+        {
+            stream.Write(_mapping.Slice(position, (int)Math.Min(Piece, _end - position)));
+        }
+    }
 
     /// <summary>Element of an array of whole numbers, or the number itself; null when it does not fit 64 bits with sign.</summary>
     internal long? Integer(long index)
