@@ -88,6 +88,21 @@ public sealed class GgufFile : IDisposable
         return _parts[tensor.Part].Slice(tensor.Offset + offset, length);
     }
 
+    /// <summary>Copies stored bytes of a tensor without touching the mapping; see <see cref="MappedFile.Read"/>.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    /// <param name="offset">First byte, counted from the tensor's own.</param>
+    /// <param name="bytes">= bytes from there on.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range leaves the tensor.</exception>
+    internal void Read(GgufTensor tensor, long offset, Span<byte> bytes)
+    {
+        if (offset < 0 || offset > tensor.ByteLength - bytes.Length)
+        {
+            throw new ArgumentOutOfRangeException(nameof(offset), $"{Path}: range {offset}+{bytes.Length} leaves tensor {SafetensorsHeader.Shown(tensor.Name)} of {tensor.ByteLength} bytes");
+        }
+
+        _parts[tensor.Part].Read(tensor.Offset + offset, bytes);
+    }
+
     /// <summary>Decodes a whole tensor.</summary>
     /// <param name="name">Tensor.</param>
     /// <param name="values">= elements in row-major order; exactly as long as the tensor.</param>

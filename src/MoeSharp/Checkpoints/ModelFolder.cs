@@ -36,20 +36,8 @@ public static class ModelFolder
     /// <exception cref="FileFormatException">A file breaks its format, or tensors are missing, misshapen or unknown; the message lists them.</exception>
     public static LanguageModel Load(string folder)
     {
-        ModelConfig config = LoadConfig(folder);
-        using SafetensorsFolder weights = SafetensorsFolder.Open(folder);
-        IReadOnlyList<WeightSlice> slices = WeightNames.Match(config, weights); // before a size from the file decides an allocation
-        LanguageModel model = new(config);
-        try
-        {
-            Fill(model.Parameters, weights, slices);
-            return model;
-        }
-        catch
-        {
-            model.Dispose();
-            throw;
-        }
+        using ModelFiles files = ModelFiles.Open(folder);
+        return files.Load(new LoadOptions());
     }
 
     /// <summary>Reads the configuration; generation_config.json, where present, decides the end token.</summary>
@@ -103,18 +91,8 @@ public static class ModelFolder
     /// <exception cref="FileFormatException">Tensors are missing, misshapen or unknown; the message lists them.</exception>
     public static void LoadWeights(string folder, ModelConfig config, IReadOnlyList<Parameter> parameters)
     {
-        using SafetensorsFolder weights = SafetensorsFolder.Open(folder);
-        Fill(parameters, weights, WeightNames.Match(config, weights));
-    }
-
-    private static void Fill(IReadOnlyList<Parameter> parameters, SafetensorsFolder weights, IReadOnlyList<WeightSlice> slices)
-    {
-        Dictionary<string, Parameter> byName = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
-        foreach (WeightSlice slice in slices)
-        {
-            Span<float> destination = byName[slice.ParameterName].Value.Slice(checked((int)slice.FirstElement), checked((int)slice.Length));
-            WeightRows.Read(weights, weights.Find(slice.CheckpointName)!, slice, 0, destination); // Match has found it
-        }
+        using ModelFiles files = ModelFiles.OpenFolder(folder, config);
+        files.Fill(parameters, new LoadOptions());
     }
 
     /// <summary>Writes a model to a new folder; the folder appears under its name only when complete.</summary>

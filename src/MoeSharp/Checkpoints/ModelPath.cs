@@ -1,19 +1,22 @@
 namespace MoeSharp.Checkpoints;
 
-/// <summary>The model folder behind a path that a user gave.</summary>
-/// <param name="Folder">A Hugging Face model folder.</param>
+/// <summary>The model behind a path that a user gave.</summary>
+/// <param name="Folder">A Hugging Face model folder, or a GGUF file.</param>
 /// <param name="Damaged">Newer checkpoints of the run that had to be passed over.</param>
 public sealed record FoundModel(string Folder, IReadOnlyList<DamagedCheckpoint> Damaged);
 
-/// <summary>Understands what users name when they mean a model: a model folder, a checkpoint, a run folder.</summary>
+/// <summary>Understands what users name when they mean a model: a model folder, a GGUF file, a checkpoint, a run folder.</summary>
 public static class ModelPath
 {
-    /// <summary>Finds the model folder; of a run folder it is the newest undamaged checkpoint.</summary>
+    /// <summary>Whether a path names a GGUF file that exists.</summary>
+    public static bool IsGguf(string path) => path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) && File.Exists(path);
+
+    /// <summary>Finds the model; of a run folder it is the newest undamaged checkpoint.</summary>
     /// <exception cref="ConfigurationException">There is no model at this path.</exception>
     /// <exception cref="FileFormatException">A run folder has only damaged checkpoints; the message names them.</exception>
     public static FoundModel Find(string path)
     {
-        if (File.Exists(Path.Combine(path, ModelFolder.ConfigFile)))
+        if (IsGguf(path) || File.Exists(Path.Combine(path, ModelFolder.ConfigFile)))
         {
             return new FoundModel(path, []);
         }
@@ -21,7 +24,7 @@ public static class ModelPath
         if (!Directory.Exists(Path.Combine(path, CheckpointStore.FolderName)))
         {
             string problem = Directory.Exists(path) ? $"has neither {ModelFolder.ConfigFile} nor {CheckpointStore.FolderName}/" : "does not exist";
-            throw new ConfigurationException($"{path} {problem}; give a Hugging Face model folder, a run folder or a checkpoint");
+            throw new ConfigurationException($"{path} {problem}; give a Hugging Face model folder, a .gguf file, a run folder or a checkpoint");
         }
 
         CheckpointSearch search = CheckpointStore.LatestValidModel(path);

@@ -116,7 +116,7 @@ public sealed class SafetensorsFile : IDisposable
             throw new ArgumentOutOfRangeException(nameof(first), $"{Path}: range {first}+{count} leaves tensor {SafetensorsHeader.Shown(name)} of {tensor.Length} elements");
         }
 
-        _mapping.Slice(_dataBegin + tensor.Begin + (first * width), checked((int)(count * width))).CopyTo(bytes);
+        _mapping.Read(_dataBegin + tensor.Begin + (first * width), bytes[..checked((int)(count * width))]);
     }
 
     /// <summary>Reads a whole tensor of integers.</summary>

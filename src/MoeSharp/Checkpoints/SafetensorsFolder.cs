@@ -80,7 +80,7 @@ public sealed class SafetensorsFolder : IWeightSource
     public void ReadBlocks(WeightTensor tensor, long firstElement, long count, Span<byte> blocks) => _fileOfTensor[tensor.Name].ReadBytes(tensor.Name, firstElement, count, blocks);
 
     /// <inheritdoc/>
-    public void ReadFloats(WeightTensor tensor, long firstElement, Span<float> values) => _fileOfTensor[tensor.Name].ReadFloats(tensor.Name, firstElement, values);
+    public void ReadFloats(WeightTensor tensor, long firstElement, Span<float> values) => BlockReader.ReadFloats(this, tensor, firstElement, values);
 
     /// <summary>The file that holds a tensor, or null.</summary>
     public SafetensorsFile? FileOf(string tensor) => _fileOfTensor.GetValueOrDefault(tensor);

@@ -26,6 +26,9 @@ public static class WeightNames
     /// <exception cref="ConfigurationException">The family has no table of names.</exception>
     public static IReadOnlyList<WeightSlice> Of(ModelConfig config) => [.. Family(config).Slices(config, _ => false)];
 
+    /// <summary>The same table, made while it is read: a hostile configuration may describe billions of tensors.</summary>
+    internal static IEnumerable<WeightSlice> Lazily(ModelConfig config, TensorPresence isPresent) => Family(config).Slices(config, isPresent);
+
     /// <summary>Matches a checkpoint with a model: every tensor is used, known to be without use, or an error.</summary>
     /// <param name="config">Architecture.</param>
     /// <param name="source">Checkpoint.</param>

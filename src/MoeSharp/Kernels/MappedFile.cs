@@ -1,10 +1,12 @@
 using System.IO.MemoryMappedFiles;
+using Microsoft.Win32.SafeHandles;
 
 namespace MoeSharp.Kernels;
 
 /// <summary>A file mapped read-only into memory; pages are read when touched and may be dropped again, so files larger than memory work.</summary>
 public sealed unsafe class MappedFile : IDisposable
 {
+    private readonly SafeFileHandle _handle;
     private readonly MemoryMappedFile? _file;
     private readonly MemoryMappedViewAccessor? _view;
     private byte* _pointer;
@@ -13,14 +15,14 @@ public sealed unsafe class MappedFile : IDisposable
     /// <exception cref="IOException">The file cannot be opened.</exception>
     public MappedFile(string path)
     {
-        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
-        Length = stream.Length;
+        _handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        Length = RandomAccess.GetLength(_handle);
         if (Length == 0)
         {
             return; // an empty mapping is an error to the system
         }
 
-        _file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        _file = MemoryMappedFile.CreateFromFile(_handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         _view = _file.CreateViewAccessor(0, Length, MemoryMappedFileAccess.Read);
         _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _pointer);
         _pointer += _view.PointerOffset;
@@ -48,6 +50,25 @@ public sealed unsafe class MappedFile : IDisposable
         return new ReadOnlySpan<byte>(_pointer + offset, length);
     }
 
+    /// <summary>Copies part of the file without touching the mapping: pages read this way do not count as memory of this process, as mapped ones do.</summary>
+    /// <param name="offset">First byte.</param>
+    /// <param name="bytes">= bytes from there on.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range leaves the file.</exception>
+    /// <exception cref="IOException">The file cannot be read, or has become shorter.</exception>
+    public void Read(long offset, Span<byte> bytes)
+    {
+        if (offset < 0 || offset > Length - bytes.Length)
+        {
+            throw new ArgumentOutOfRangeException(nameof(offset), $"range {offset}+{bytes.Length} leaves a file of {Length} bytes");
+        }
+
+        for (int done = 0; done < bytes.Length;)
+        {
+            int count = RandomAccess.Read(_handle, bytes[done..], offset + done);
+            done += count > 0 ? count : throw new IOException($"the file has become shorter than the {Length} bytes that it had when it was opened");
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -59,5 +80,6 @@ public sealed unsafe class MappedFile : IDisposable
 
         _view?.Dispose();
         _file?.Dispose();
+        _handle.Dispose();
     }
 }

@@ -17,7 +17,8 @@ public sealed class WeightPlan(Func<string, Shape, PackedPart[]?> find)
         new((name, shape) => IsMatrixOfProducts(name, shape) ? [new PackedPart(shape[shape.Rank - 2], Fitting(format, shape[shape.Rank - 1]))] : null);
 
     /// <summary>Whether a weight is a matrix that products read, rather than a norm, a bias, a sink or a router, which stay float32.</summary>
-    public static bool IsMatrixOfProducts(string name, Shape shape) => shape.Rank >= 2 && !name.EndsWith("router", StringComparison.Ordinal);
+    public static bool IsMatrixOfProducts(string name, Shape shape) => shape.Rank >= 2 && shape[shape.Rank - 2] > 1
+        && !name.Contains("router", StringComparison.Ordinal) && !name.Contains("bias", StringComparison.Ordinal) && !name.EndsWith("_gate", StringComparison.Ordinal);
 
     /// <summary>The format itself, or, where its blocks do not fill so many columns, the nearest one whose blocks do.</summary>
     public static WeightFormat Fitting(WeightFormat format, int columns)
