@@ -5,7 +5,7 @@ namespace MoeSharp.Kernels;
 
 /// <summary>Element-by-element work on dense spans.</summary>
 /// <remarks>Legend: t row, h column.</remarks>
-public static unsafe class Elementwise
+public static unsafe partial class Elementwise
 {
     private const int ClearChunk = 128 * 1024; // floats: 512 KiB, an eighth of a huge page worth of faults per turn
     private const int SquaresChunk = 64 * 1024; // floats in one partial sum of squares

@@ -7,16 +7,31 @@ namespace MoeSharp.Kernels;
 public static unsafe class RmsNorm
 {
     /// <summary>Normalises rows of <paramref name="x"/> into <paramref name="y"/> (may be the same span) and stores 1/rms per row.</summary>
-    public static void Forward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> x, ReadOnlySpan<float> weight, float epsilon, Span<float> y, Span<float> inverseRms)
+    public static void Forward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> x, ReadOnlySpan<float> weight, float epsilon, Span<float> y, Span<float> inverseRms) =>
+        ForwardHeads(workers, rows, 1, cols, x, cols, weight, epsilon, y, cols, inverseRms);
+
+    /// <summary>Normalises <paramref name="heads"/> neighbouring stretches of every row, each by itself and with the same weight.</summary>
+    /// <param name="workers">Worker pool.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="heads">Stretches per row.</param>
+    /// <param name="cols">Width of a stretch.</param>
+    /// <param name="x">Rows with stride <paramref name="xStride"/>, the first stretch at the row's beginning.</param>
+    /// <param name="xStride">Floats between rows of x.</param>
+    /// <param name="weight">Scale, [cols].</param>
+    /// <param name="epsilon">Added to the mean square.</param>
+    /// <param name="y">= result, laid out like x with its own stride; may be the span of x.</param>
+    /// <param name="yStride">Floats between rows of y.</param>
+    /// <param name="inverseRms">= 1/rms, [rows, heads].</param>
+    public static void ForwardHeads(WorkerPool workers, int rows, int heads, int cols, ReadOnlySpan<float> x, int xStride, ReadOnlySpan<float> weight, float epsilon, Span<float> y, int yStride, Span<float> inverseRms)
     {
         const string Operation = "RmsNorm.Forward";
-        Require.Length(x.Length, (long)rows * cols, Operation, nameof(x));
+        CheckRows(x.Length, rows, heads, cols, xStride, Operation, nameof(x));
         Require.Length(weight.Length, cols, Operation, nameof(weight));
-        Require.Length(y.Length, (long)rows * cols, Operation, nameof(y));
-        Require.Length(inverseRms.Length, rows, Operation, nameof(inverseRms));
+        CheckRows(y.Length, rows, heads, cols, yStride, Operation, nameof(y));
+        Require.Length(inverseRms.Length, (long)rows * heads, Operation, nameof(inverseRms));
         fixed (float* xs = x, ws = weight, ys = y, rs = inverseRms)
         {
-            LaneRows.For(workers, rows, cols, new ForwardJob { Cols = cols, X = xs, Weight = ws, Epsilon = epsilon, Y = ys, InverseRms = rs });
+            LaneRows.For(workers, rows * heads, cols, new ForwardJob { Heads = heads, Cols = cols, X = xs, XStride = xStride, Weight = ws, Epsilon = epsilon, Y = ys, YStride = yStride, InverseRms = rs });
         }
     }
 
@@ -31,29 +46,37 @@ public static unsafe class RmsNorm
     /// <param name="dx">Gradient of x: = or, when <paramref name="accumulate"/>, +=. May be the span of dy or of x.</param>
     /// <param name="dWeight">Gradient of the scale, [cols]; always +=.</param>
     /// <param name="accumulate">Whether dx is added to.</param>
-    public static void Backward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> dy, ReadOnlySpan<float> x, ReadOnlySpan<float> weight, ReadOnlySpan<float> inverseRms, Span<float> dx, Span<float> dWeight, bool accumulate)
+    public static void Backward(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> dy, ReadOnlySpan<float> x, ReadOnlySpan<float> weight, ReadOnlySpan<float> inverseRms, Span<float> dx, Span<float> dWeight, bool accumulate) =>
+        BackwardHeads(workers, rows, 1, cols, dy, cols, x, cols, weight, inverseRms, dx, cols, dWeight, accumulate);
+
+    /// <summary>Gradients of <see cref="ForwardHeads"/>; strides as there.</summary>
+    public static void BackwardHeads(WorkerPool workers, int rows, int heads, int cols, ReadOnlySpan<float> dy, int dyStride, ReadOnlySpan<float> x, int xStride, ReadOnlySpan<float> weight, ReadOnlySpan<float> inverseRms, Span<float> dx, int dxStride, Span<float> dWeight, bool accumulate)
     {
         const string Operation = "RmsNorm.Backward";
-        Require.Length(dy.Length, (long)rows * cols, Operation, nameof(dy));
-        Require.Length(x.Length, (long)rows * cols, Operation, nameof(x));
+        CheckRows(dy.Length, rows, heads, cols, dyStride, Operation, nameof(dy));
+        CheckRows(x.Length, rows, heads, cols, xStride, Operation, nameof(x));
         Require.Length(weight.Length, cols, Operation, nameof(weight));
-        Require.Length(inverseRms.Length, rows, Operation, nameof(inverseRms));
-        Require.Length(dx.Length, (long)rows * cols, Operation, nameof(dx));
+        Require.Length(inverseRms.Length, (long)rows * heads, Operation, nameof(inverseRms));
+        CheckRows(dx.Length, rows, heads, cols, dxStride, Operation, nameof(dx));
         Require.Length(dWeight.Length, cols, Operation, nameof(dWeight));
-        RowBlocks blocks = new(rows);
+        RowBlocks blocks = new(rows * heads);
         float* partial = workers.Scratch(0, (long)blocks.Count * cols); // [blocks, cols]
         fixed (float* dys = dy, xs = x, ws = weight, rs = inverseRms, dxs = dx, dws = dWeight)
         {
             BackwardJob job = new()
             {
-                Rows = rows,
+                Rows = rows * heads,
+                Heads = heads,
                 Cols = cols,
                 BlockSize = blocks.Size,
                 Dy = dys,
+                DyStride = dyStride,
                 X = xs,
+                XStride = xStride,
                 Weight = ws,
                 InverseRms = rs,
                 Dx = dxs,
+                DxStride = dxStride,
                 Partial = partial,
                 Accumulate = accumulate,
             };
@@ -62,9 +85,23 @@ public static unsafe class RmsNorm
         }
     }
 
+    private static void CheckRows(int length, int rows, int heads, int cols, int stride, string operation, string argument)
+    {
+        Require.Length(stride, (long)heads * cols, operation, nameof(stride));
+        Require.Length(length, rows == 0 ? 0 : ((rows - 1L) * stride) + ((long)heads * cols), operation, argument);
+    }
+
+    // Stretch t of all rows: its row and its place in it.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float* At(float* start, int t, int heads, int cols, int stride) =>
+        heads == 1 ? start + ((long)t * stride) : start + ((long)(t / heads) * stride) + ((long)(t % heads) * cols);
+
     private struct ForwardJob : ILaneRows
     {
+        public int Heads;
         public int Cols;
+        public int XStride;
+        public int YStride;
         public float* X;
         public float* Weight;
         public float Epsilon;
@@ -78,8 +115,8 @@ public static unsafe class RmsNorm
         {
             for (int t = begin; t < end; t++)
             {
-                float* x = X + ((long)t * Cols);
-                float* y = Y + ((long)t * Cols);
+                float* x = At(X, t, Heads, Cols, XStride);
+                float* y = At(Y, t, Heads, Cols, YStride);
                 float r = 1f / MathF.Sqrt((SumOfSquares<L, V>(x) / Cols) + Epsilon);
                 InverseRms[t] = r;
                 V scale = L.Broadcast(r);
@@ -134,8 +171,12 @@ public static unsafe class RmsNorm
     private struct BackwardJob : ILaneRows
     {
         public int Rows;
+        public int Heads;
         public int Cols;
         public int BlockSize;
+        public int DyStride;
+        public int XStride;
+        public int DxStride;
         public float* Dy;
         public float* X;
         public float* Weight;
@@ -156,11 +197,11 @@ public static unsafe class RmsNorm
                 int last = (int)Math.Min(((long)block + 1) * BlockSize, Rows);
                 for (int t = block * BlockSize; t < last; t++)
                 {
-                    float* dy = Dy + ((long)t * Cols);
-                    float* x = X + ((long)t * Cols);
+                    float* dy = At(Dy, t, Heads, Cols, DyStride);
+                    float* x = At(X, t, Heads, Cols, XStride);
                     float r = InverseRms[t];
                     float dot = AddWeightGradient<L, V>(dy, x, r, partial);
-                    WriteInputGradient<L, V>(dy, x, r, dot * r * r * r / Cols, Dx + ((long)t * Cols));
+                    WriteInputGradient<L, V>(dy, x, r, dot * r * r * r / Cols, At(Dx, t, Heads, Cols, DxStride));
                 }
             }
         }

@@ -1,8 +1,7 @@
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Layers;
-using MoeSharp.Moe;
-using MoeSharp.Moe.Routing;
+using MoeSharp.Model.Blocks;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
 
@@ -13,8 +12,9 @@ public sealed class LanguageModel : IDisposable
 {
     private readonly List<Parameter> _parameters = [];
     private readonly Parameter _embedding; // [vocab, hidden]
-    private readonly DecoderBlock[] _blocks;
-    private readonly RmsNormLayer _finalNorm;
+    private readonly IDecoderBlock[] _blocks;
+    private readonly INormLayer _finalNorm;
+    private readonly bool _isTrainable;
     private readonly Parameter _head; // [vocab, hidden]; the embedding itself when tied
 
     /// <summary>Builds the model with zero weights; <see cref="WeightInit"/> or a checkpoint fills them.</summary>
@@ -25,20 +25,21 @@ public sealed class LanguageModel : IDisposable
         Config = config;
         _embedding = new Parameter("embedding", new Shape(config.VocabSize, config.HiddenSize));
         _parameters.Add(_embedding);
-        RotaryTable rotary = new(config.HeadDim, config.RopeTheta);
-        _blocks = new DecoderBlock[config.NumHiddenLayers];
+        DecoderAssembly assembly = new(config, _parameters);
+        _blocks = new IDecoderBlock[config.NumHiddenLayers];
         for (int layer = 0; layer < _blocks.Length; layer++)
         {
-            _blocks[layer] = BuildBlock(layer, rotary);
+            _blocks[layer] = assembly.Block(layer);
         }
 
-        _finalNorm = new RmsNormLayer("final_norm", config.HiddenSize, config.RmsNormEps, _parameters);
+        _finalNorm = assembly.Norm("final_norm");
         _head = _embedding;
         if (!config.TieWordEmbeddings)
         {
             _parameters.Add(_head = new Parameter("head", new Shape(config.VocabSize, config.HiddenSize)));
         }
 
+        _isTrainable = TrainingLimits.Of(config).Count == 0;
         plan?.Apply(_parameters);
     }
 
@@ -55,8 +56,14 @@ public sealed class LanguageModel : IDisposable
     /// <param name="auxiliaryScale">Factor on the auxiliary losses' gradients: 1 / (micro-batches in the optimiser step).</param>
     /// <param name="context">Context; its routing record is filled.</param>
     /// <returns>Sum of the targets' cross-entropies, nats (no auxiliary loss, no scale).</returns>
+    /// <exception cref="ConfigurationException">A part of the architecture has no backward pass; see <see cref="TrainingLimits"/>.</exception>
     public double ForwardBackward(TokenBatch batch, BalanceConfig balance, float tokenScale, float auxiliaryScale, ForwardContext context)
     {
+        if (!_isTrainable)
+        {
+            TrainingLimits.Require(Config);
+        }
+
         context.BeginTraining(batch, balance, auxiliaryScale);
         try
         {
@@ -82,7 +89,7 @@ public sealed class LanguageModel : IDisposable
         context.BeginInference(batch);
         try
         {
-            return Op.CrossEntropyOfRows(Forward(context), _head, losses, context);
+            return Op.CrossEntropyOfRows(Forward(context), _head, losses, Config.LogitCap, context);
         }
         finally
         {
@@ -100,7 +107,7 @@ public sealed class LanguageModel : IDisposable
         context.BeginInference(batch);
         try
         {
-            Op.Logits(Forward(context), _head, lastRows, logits, context);
+            Op.Logits(Forward(context), _head, lastRows, logits, Config.LogitCap, context);
         }
         finally
         {
@@ -121,7 +128,7 @@ public sealed class LanguageModel : IDisposable
             Tensor hidden = Forward(context); // [tokens, hidden]
             if (rows.Length > 0)
             {
-                Op.Logits(Op.SelectRows(hidden, rows, context), _head, rows.Length, logits, context);
+                Op.Logits(Op.SelectRows(hidden, rows, context), _head, rows.Length, logits, Config.LogitCap, context);
             }
         }
         finally
@@ -144,42 +151,21 @@ public sealed class LanguageModel : IDisposable
         CheckTokens(context.Batch);
         context.Timer.Switch(StepPart.Other);
         Tensor x = Op.Embed(_embedding, context); // [tokens, hidden]
+        if (Config.EmbeddingScale != 1f)
+        {
+            Op.ScaleInPlace(x, Config.EmbeddingScale, context);
+        }
+
         context.CaptureHidden(x);
-        foreach (DecoderBlock block in _blocks)
+        foreach (IDecoderBlock block in _blocks)
         {
             context.ThrowIfGivenUp();
             x = block.Forward(x, context); // [tokens, hidden]
             context.CaptureHidden(x);
         }
 
-        return _finalNorm.Forward(x, context); // [tokens, hidden]
-    }
-
-    private DecoderBlock BuildBlock(int layer, RotaryTable rotary)
-    {
-        string name = $"layers.{layer}";
-        AttentionHeads heads = new(Config.NumAttentionHeads, Config.NumKeyValueHeads, Config.HeadDim, 1f / MathF.Sqrt(Config.HeadDim));
-        RmsNormLayer attentionNorm = new($"{name}.attention_norm", Config.HiddenSize, Config.RmsNormEps, _parameters);
-        AttentionLayer attention = new($"{name}.attention", layer, Config.HiddenSize, heads, Config.AttentionBias, rotary, _parameters);
-        RmsNormLayer feedForwardNorm = new($"{name}.feed_forward_norm", Config.HiddenSize, Config.RmsNormEps, _parameters);
-        IFeedForward feedForward = Config.IsMoeLayer(layer)
-            ? BuildMoe(layer, $"{name}.moe", Config.Moe!) // IsMoeLayer is false without experts
-            : new FeedForwardLayer($"{name}.feed_forward", Config.HiddenSize, Config.IntermediateSize, _parameters);
-        return new DecoderBlock(attentionNorm, attention, feedForwardNorm, feedForward);
-    }
-
-    private MoeLayer BuildMoe(int layer, string name, MoeConfig moe)
-    {
-        IRouter router = moe.Router switch
-        {
-            RouterKind.Hash => new HashRouter(layer, moe.NumExperts, moe.TopK),
-            _ => new TopKRouter($"{name}.router", Config.HiddenSize, moe.NumExperts, moe.TopK, moe.NormTopKProb, moe.RoutedScalingFactor, _parameters),
-        };
-        GroupedExperts experts = new($"{name}.experts", moe.NumExperts, Config.HiddenSize, moe.IntermediateSize, _parameters);
-        FeedForwardLayer? shared = moe.NumSharedExperts == 0
-            ? null
-            : new FeedForwardLayer($"{name}.shared_experts", Config.HiddenSize, moe.NumSharedExperts * moe.IntermediateSize, _parameters);
-        return new MoeLayer(layer, router, experts, shared);
+        Tensor hidden = _finalNorm.Forward(x, context); // [tokens, hidden]
+        return Config.LogitScale == 1f ? hidden : Op.ScaleInPlace(hidden, Config.LogitScale, context); // the head is linear: its input takes the factor
     }
 
     private void CheckTokens(TokenBatch batch)

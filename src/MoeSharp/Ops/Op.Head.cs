@@ -45,9 +45,10 @@ public static partial class Op
     /// <param name="x">[tokens, hidden].</param>
     /// <param name="head">[vocab, hidden].</param>
     /// <param name="losses">= nats per row, 0 where there is no target, [tokens].</param>
+    /// <param name="cap">Logits become cap * tanh(logit / cap); 0 for none.</param>
     /// <param name="context">Context; its batch gives the targets.</param>
     /// <returns>Their sum.</returns>
-    public static double CrossEntropyOfRows(Tensor x, Parameter head, Span<float> losses, ForwardContext context)
+    public static double CrossEntropyOfRows(Tensor x, Parameter head, Span<float> losses, float cap, ForwardContext context)
     {
         (int rows, int hidden, int vocab) = (x.Rows, x.Columns, head.Shape[0]);
         int chunk = ChunkRows(rows, vocab);
@@ -57,6 +58,7 @@ public static partial class Op
             int count = Math.Min(chunk, rows - begin);
             Span<float> part = logits.Span[..(count * vocab)]; // [chunk, vocab]
             Multiply(count, x.Data.Slice(begin * hidden, count * hidden), head, part, context);
+            Cap(part, cap, context);
             CrossEntropy.Forward(context.Workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), losses.Slice(begin, count));
         }
 
@@ -69,8 +71,9 @@ public static partial class Op
     /// <param name="head">[vocab, hidden].</param>
     /// <param name="lastRows">Number of final rows wanted.</param>
     /// <param name="logits">= [lastRows, vocab].</param>
+    /// <param name="cap">Logits become cap * tanh(logit / cap); 0 for none.</param>
     /// <param name="context">Context.</param>
-    public static void Logits(Tensor x, Parameter head, int lastRows, Span<float> logits, ForwardContext context)
+    public static void Logits(Tensor x, Parameter head, int lastRows, Span<float> logits, float cap, ForwardContext context)
     {
         (int hidden, int vocab) = (x.Columns, head.Shape[0]);
         if (lastRows < 0 || lastRows > x.Rows || logits.Length < (long)lastRows * vocab)
@@ -79,6 +82,15 @@ public static partial class Op
         }
 
         Multiply(lastRows, x.Data[((x.Rows - lastRows) * hidden)..], head, logits, context);
+        Cap(logits[..(lastRows * vocab)], cap, context);
+    }
+
+    private static void Cap(Span<float> logits, float cap, ForwardContext context)
+    {
+        if (cap > 0)
+        {
+            Elementwise.SoftCap(context.Workers, logits, cap);
+        }
     }
 
     private static int ChunkRows(int rows, int vocab) => Math.Max(1, Math.Min(rows, Math.Max(FewestRowsPerChunk, LogitFloatsPerChunk / vocab)));

@@ -37,6 +37,24 @@ public static partial class Op
         }
     }
 
+    // The same per head: y[r, head * yStep ...] = x[r, head * xStep ...] W_head^T, weights [heads, out, in].
+    private static void MultiplyHeads(int rows, ReadOnlySpan<float> x, int xStride, int xStep, Parameter weight, Span<float> y, int yStride, int yStep, ForwardContext context)
+    {
+        (int heads, int outWidth, int width) = (weight.Shape[0], weight.Shape[1], weight.Shape[2]);
+        if (weight.Packed is { } packed)
+        {
+            RequireServing(weight, context);
+            QuantizedMatMul.BatchedNT(context.Workers, rows, x, xStride, xStep, packed, y, yStride, yStep, context.Activations);
+            return;
+        }
+
+        ReadOnlySpan<float> values = weight.Value;
+        for (int head = 0; head < heads; head++)
+        {
+            MatMul.NT(context.Workers, rows, outWidth, width, x[(head * xStep)..], xStride, values[(head * outWidth * width)..], width, y[(head * yStep)..], yStride, false);
+        }
+    }
+
     private static void RequireServing(Parameter weight, ForwardContext context)
     {
         if (context.Tape is not null)

@@ -6,13 +6,14 @@ namespace MoeSharp.Ops;
 
 public static partial class Op
 {
-    /// <summary>Rotates the first heads of every row by its position, in place (arXiv 2104.09864, equation 34, half layout).</summary>
-    /// <param name="x">[tokens, at least numHeads * headDim]; modified.</param>
-    /// <param name="numHeads">Heads rotated, from column 0.</param>
+    /// <summary>Turns lanes of some heads of every row by its position, in place (arXiv 2104.09864, equation 34).</summary>
+    /// <param name="x">Tensor and the column of the first lane that is turned; modified.</param>
+    /// <param name="numHeads">Heads turned.</param>
+    /// <param name="headStep">Columns from one head to the next.</param>
     /// <param name="table">Cosines and sines.</param>
     /// <param name="context">Context; its batch gives the positions.</param>
-    /// <returns><paramref name="x"/>.</returns>
-    public static Tensor RotateInPlace(Tensor x, int numHeads, RotaryTable table, ForwardContext context)
+    /// <returns>The tensor.</returns>
+    public static Tensor RotateInPlace(AttentionRows x, int numHeads, int headStep, RotaryTable table, ForwardContext context)
     {
         int last = 0;
         foreach (int position in context.Batch.Positions)
@@ -21,23 +22,24 @@ public static partial class Op
         }
 
         table.Reserve(last + 1);
-        Rotary.Apply(context.Workers, x.Rows, numHeads, table.HeadDim, context.Batch.Positions, table.Cos, table.Sin, x.Data, x.Columns, false);
+        RotaryHeads heads = new(numHeads, headStep, table.RotaryDim, table.IsInterleaved);
+        Rotary.Apply(context.Workers, x.Tensor.Rows, heads, context.Batch.Positions, table.Cos, table.Sin, x.Data, x.Stride, false);
         if (context.Tape is { } tape)
         {
             RotaryNode node = tape.Record<RotaryNode>(null, context.Timer.Current);
-            (node.X, node.NumHeads, node.Table) = (x, numHeads, table);
+            (node.X, node.Heads, node.Table) = (x, heads, table);
         }
 
-        return x;
+        return x.Tensor;
     }
 
     private sealed class RotaryNode : TapeNode
     {
-        public Tensor X = null!;
-        public int NumHeads;
+        public AttentionRows X;
+        public RotaryHeads Heads;
         public RotaryTable Table = null!;
 
         public override void Backward(ForwardContext context) =>
-            Rotary.Apply(context.Workers, X.Rows, NumHeads, Table.HeadDim, context.Batch.Positions, Table.Cos, Table.Sin, X.WriteGradient(out _), X.Columns, true);
+            Rotary.Apply(context.Workers, X.Tensor.Rows, Heads, context.Batch.Positions, Table.Cos, Table.Sin, X.Tensor.WriteGradient(out _)[X.Column..], X.Stride, true);
     }
 }

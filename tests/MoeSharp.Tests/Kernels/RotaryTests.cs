@@ -25,7 +25,7 @@ public sealed class RotaryTests
         float[] rotated = KernelCheck.SameForAnyWorkers(workers =>
         {
             float[] y = [.. x];
-            Rotary.Apply(workers, rows, numHeads, headDim, positions, cos, sin, y, stride, false);
+            Rotary.Apply(workers, rows, new RotaryHeads(numHeads, headDim, headDim), positions, cos, sin, y, stride, false);
             return y;
         });
         double[] expected = KernelCheck.Double(x);
@@ -42,15 +42,15 @@ public sealed class RotaryTests
 
         KernelCheck.Close(expected, rotated, 1e-7, 1e-6, "rotated");
         using WorkerPool pool = new(2);
-        Rotary.Apply(pool, rows, numHeads, headDim, positions, cos, sin, rotated, stride, true);
+        Rotary.Apply(pool, rows, new RotaryHeads(numHeads, headDim, headDim), positions, cos, sin, rotated, stride, true);
         KernelCheck.Close(KernelCheck.Double(x), rotated, 5e-7, 1e-6, "rotated back");
-        KernelCheck.AllocatesNothing(workers => Rotary.Apply(workers, rows, numHeads, headDim, positions, cos, sin, rotated, stride, true));
+        KernelCheck.AllocatesNothing(workers => Rotary.Apply(workers, rows, new RotaryHeads(numHeads, headDim, headDim), positions, cos, sin, rotated, stride, true));
     }
 
     [Fact]
     public void A_position_outside_the_table_is_refused()
     {
         using WorkerPool workers = new(1);
-        Assert.Throws<ShapeException>(() => Rotary.Apply(workers, 1, 1, 4, [3], new float[6], new float[6], new float[4], 4, false));
+        Assert.Throws<ShapeException>(() => Rotary.Apply(workers, 1, new RotaryHeads(1, 4, 4), [3], new float[6], new float[6], new float[4], 4, false));
     }
 }

@@ -3,15 +3,12 @@ using MoeSharp.Layers;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
 
-namespace MoeSharp.Model;
+namespace MoeSharp.Model.Blocks;
 
-/// <summary>One pre-norm decoder layer: x += attention(norm(x)); x += feed_forward(norm(x)).</summary>
-public sealed class DecoderBlock(RmsNormLayer attentionNorm, AttentionLayer attention, RmsNormLayer feedForwardNorm, IFeedForward feedForward)
+/// <summary>The usual layer: x += attention(norm(x)); x += feed_forward(norm(x)).</summary>
+public sealed class PreNormBlock(INormLayer attentionNorm, IAttentionLayer attention, INormLayer feedForwardNorm, IFeedForward feedForward) : IDecoderBlock
 {
-    /// <summary>Runs the block; everything it needs only inside goes back to the pool.</summary>
-    /// <param name="x">[tokens, hidden].</param>
-    /// <param name="context">Context.</param>
-    /// <returns>[tokens, hidden].</returns>
+    /// <inheritdoc/>
     public Tensor Forward(Tensor x, ForwardContext context)
     {
         int scope = context.Pool.OpenScope();
