@@ -1,8 +1,6 @@
 using MoeSharp.Kernels;
 using MoeSharp.Layers;
 using MoeSharp.Model.Blocks;
-using MoeSharp.Moe;
-using MoeSharp.Moe.Routing;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
 
@@ -99,5 +97,4 @@ internal sealed class DecoderAssembly(ModelConfig config, ICollection<Parameter>
     private IFeedForward FeedForward(string name, int layer) => config.IsMoeLayer(layer)
         ? MoeAssembly.Build(new MoePlace(layer, $"{name}.moe", config.HiddenSize, parameters), config.Moe!) // IsMoeLayer is false without experts
         : new FeedForwardLayer($"{name}.feed_forward", config.HiddenSize, config.IntermediateSize, parameters);
-
 }
