@@ -2,6 +2,7 @@ using System.CommandLine;
 using MoeSharp.Checkpoints;
 using MoeSharp.Cli.Training;
 using MoeSharp.Kernels;
+using MoeSharp.Kernels.Quantized;
 using MoeSharp.Model;
 using MoeSharp.Tokenization;
 
@@ -10,56 +11,107 @@ namespace MoeSharp.Cli;
 /// <summary>The options of every verb that runs a model.</summary>
 internal sealed class ModelArguments
 {
-    private readonly Option<string> _model = new("--model") { Description = "A run folder (its latest valid checkpoint), a checkpoint, or a Hugging Face model folder.", Required = true };
+    private readonly Option<string> _model = new("--model") { Description = "A Hugging Face model folder, a .gguf file, a run folder (its latest valid checkpoint) or a checkpoint.", Required = true };
+    private readonly Option<string> _weights = Weights();
+    private readonly Option<string?> _activations = new("--activations")
+    {
+        Description = "Precision of the activations that meet quantised weights: int8, as other programs do, or f32, exact. Default: int8, and f32 where no weight is quantised.",
+    };
     private readonly Option<int> _threads = RunOptions.Threads();
+
+    /// <summary>The option that chooses formats.</summary>
+    public static Option<string> Weights() => new("--weights")
+    {
+        Description = $"Formats of the weights in memory: {string.Join(", ", WeightTarget.All.Select(target => target.Name))}. native keeps the file's own.",
+        DefaultValueFactory = _ => WeightTarget.Native.Name,
+    };
 
     /// <summary>Gives the options to a command.</summary>
     public void AddTo(Command command)
     {
         command.Options.Add(_model);
+        command.Options.Add(_weights);
+        command.Options.Add(_activations);
         command.Options.Add(_threads);
     }
 
-    /// <summary>Loads the model that the user named; damaged checkpoints that were passed over are reported on standard error.</summary>
+    /// <summary>Loads the model that the user named. Damaged checkpoints that were passed over, the memory needed and the progress are told on standard error.</summary>
     public OpenedModel Open(ParseResult parsed)
     {
-        FoundModel found = ModelPath.Find(parsed.GetRequiredValue(_model));
+        WeightTarget weights = WeightTarget.Parse(parsed.GetRequiredValue(_weights));
+        ActivationPrecision activations = ParseActivations(parsed.GetValue(_activations));
+        int threads = RunOptions.CheckThreads(parsed.GetValue(_threads));
+        return Open(FindPath(parsed.GetRequiredValue(_model)), weights, activations, threads);
+    }
+
+    /// <summary>Loads a model; the memory needed and the progress are told on standard error.</summary>
+    public static OpenedModel Open(string path, WeightTarget weights, ActivationPrecision activations, int threads)
+    {
+        using ModelFiles files = ModelFiles.Open(path);
+        WorkerPool workers = new(threads);
+        try
+        {
+            MemoryNotice.Show(files, weights, workers);
+            using Interruption interruption = new();
+            LoadProgressLine progress = new();
+            LanguageModel model = files.Load(new LoadOptions { Weights = weights, Threads = threads, Progress = progress.Show }, interruption.Token);
+            progress.Finish();
+            model.Activations = activations;
+            return new OpenedModel(files.Path, files.EndTokens, model, workers);
+        }
+        catch
+        {
+            workers.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The model behind a path; damaged checkpoints that were passed over are told on standard error.</summary>
+    public static string FindPath(string path)
+    {
+        FoundModel found = ModelPath.Find(path);
         foreach (DamagedCheckpoint damaged in found.Damaged)
         {
             Console.Error.WriteLine($"moe: {damaged.Folder} is damaged and passed over: {damaged.Reason}");
         }
 
-        return new OpenedModel(found.Folder, RunOptions.CheckThreads(parsed.GetValue(_threads)));
+        return found.Folder;
     }
+
+    private static ActivationPrecision ParseActivations(string? name) => name switch
+    {
+        null or "int8" => ActivationPrecision.Int8,
+        "f32" => ActivationPrecision.Float32,
+        _ => throw new ConfigurationException($"--activations '{name}' is not known; use int8 or f32"),
+    };
 }
 
 /// <summary>A model ready to run, with its workers.</summary>
-internal sealed class OpenedModel : IDisposable
+/// <param name="path">Its folder or file.</param>
+/// <param name="endTokens">Tokens that end a text.</param>
+/// <param name="model">The model; owned from now on.</param>
+/// <param name="workers">Its workers; owned from now on.</param>
+internal sealed class OpenedModel(string path, IReadOnlyList<int> endTokens, LanguageModel model, WorkerPool workers) : IDisposable
 {
-    /// <summary>Loads the model.</summary>
-    public OpenedModel(string folder, int threads)
-    {
-        Folder = folder;
-        Model = ModelFolder.Load(folder);
-        Workers = new WorkerPool(threads);
-    }
+    /// <summary>Folder of its files, or its GGUF file.</summary>
+    public string Folder => path;
 
-    /// <summary>Folder of its files.</summary>
-    public string Folder { get; }
+    /// <summary>Tokens that end a text.</summary>
+    public IReadOnlyList<int> EndTokens => endTokens;
 
     /// <summary>The model.</summary>
-    public LanguageModel Model { get; }
+    public LanguageModel Model => model;
 
     /// <summary>Its workers.</summary>
-    public WorkerPool Workers { get; }
+    public WorkerPool Workers => workers;
 
     /// <summary>The tokenizer saved beside the weights.</summary>
-    public Tokenizer LoadTokenizer() => Tokenizer.Load(Folder);
+    public Tokenizer LoadTokenizer() => Tokenizer.Load(path);
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        Model.Dispose();
-        Workers.Dispose();
+        model.Dispose();
+        workers.Dispose();
     }
 }

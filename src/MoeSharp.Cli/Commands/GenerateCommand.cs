@@ -37,7 +37,7 @@ internal static class GenerateCommand
                 Sampling = options,
                 MaxTokens = parsed.GetValue(maxTokens) ?? Math.Min(DefaultMaxTokens, room),
                 Stop = parsed.GetValue(stop) ?? [],
-                EndTokens = ModelFolder.EndTokens(opened.Folder),
+                EndTokens = opened.EndTokens,
             };
             return Run(generator, ids, generation, parsed.GetValue(json));
         });

@@ -77,7 +77,7 @@ public sealed class ModelFiles : IDisposable
     /// <summary>Opens a folder's weights as those of a given configuration.</summary>
     internal static ModelFiles OpenFolder(string folder, ModelConfig config)
     {
-        SafetensorsFolder source = SafetensorsFolder.Open(folder);
+        IWeightSource source = OpenWeights(folder);
         try
         {
             return new ModelFiles(folder, config, ModelFolder.EndTokens(folder), source, WeightNames.Match(config, source));
@@ -85,6 +85,21 @@ public sealed class ModelFiles : IDisposable
         catch
         {
             source.Dispose();
+            throw;
+        }
+    }
+
+    // Weights of 4 and 8 bits have scales beside them.
+    private static IWeightSource OpenWeights(string folder)
+    {
+        SafetensorsFolder weights = SafetensorsFolder.Open(folder);
+        try
+        {
+            return ModelFolder.ScaleBlock(folder) is { } block ? new ScaledSource(weights, block.Rows, block.Columns) : weights;
+        }
+        catch
+        {
+            weights.Dispose();
             throw;
         }
     }

@@ -56,6 +56,24 @@ public static class ModelFolder
         return endTokens.Count > 0 && !endTokens.Contains(config.EosTokenId ?? -1) && endTokens[0] < config.VocabSize ? config with { EosTokenId = endTokens[0] } : config;
     }
 
+    /// <summary>Rows and columns of weights that share a scale, or null when the configuration names no quantisation.</summary>
+    internal static (int Rows, int Columns)? ScaleBlock(string folder)
+    {
+        const int UsualBlock = 128;
+        string path = Path.Combine(folder, ConfigFile);
+        using JsonDocument document = ModelConfigJson.ParseObject(ModelConfigJson.ReadText(path), path);
+        if (!document.RootElement.TryGetProperty("quantization_config", out JsonElement quantization) || quantization.ValueKind != JsonValueKind.Object)
+        {
+            return null;
+        }
+
+        return quantization.TryGetProperty("weight_block_size", out JsonElement block) && block.ValueKind == JsonValueKind.Array && block.GetArrayLength() == 2
+            && block[0].ValueKind == JsonValueKind.Number && block[1].ValueKind == JsonValueKind.Number
+            && block[0].TryGetInt32(out int rows) && block[1].TryGetInt32(out int columns) && rows > 0 && columns > 0
+            ? (rows, columns)
+            : (UsualBlock, UsualBlock);
+    }
+
     /// <summary>Every token that ends a text: those of generation_config.json, which may list several, else those of config.json.</summary>
     /// <exception cref="FileFormatException">A file is not JSON.</exception>
     public static IReadOnlyList<int> EndTokens(string folder)

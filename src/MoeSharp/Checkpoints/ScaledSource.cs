@@ -101,6 +101,9 @@ public sealed class ScaledSource : IWeightSource
         }
     }
 
+    /// <summary>Whether the folder has a tensor of this name, parts included.</summary>
+    internal bool Stores(string name) => _folder.FileOf(name) is not null;
+
     /// <inheritdoc/>
     public void Dispose() => _folder.Dispose();
 

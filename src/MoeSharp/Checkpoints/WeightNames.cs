@@ -3,7 +3,7 @@ using MoeSharp.Model;
 
 namespace MoeSharp.Checkpoints;
 
-/// <summary>Whether a checkpoint has a tensor of a name; a table uses it to choose between spellings.</summary>
+/// <summary>Whether a checkpoint has a tensor of a name; a table uses it to choose between spellings. Of a weight stored as <c>X_blocks</c> and <c>X_scales</c> it knows all three names.</summary>
 internal delegate bool TensorPresence(string checkpointName);
 
 /// <summary>How one family of Hugging Face checkpoints names its tensors.</summary>
@@ -38,7 +38,8 @@ public static class WeightNames
     {
         HashSet<string> names = [.. source.Names];
         FamilyNames family = Family(config);
-        return WeightMatch.Check(source, ModelFolder.ConfigFile, family.Slices(config, names.Contains), [.. Ignored(config), .. family.Ignored(config)]);
+        TensorPresence isPresent = source is ScaledSource scaled ? name => names.Contains(name) || scaled.Stores(name) : names.Contains;
+        return WeightMatch.Check(source, ModelFolder.ConfigFile, family.Slices(config, isPresent), [.. Ignored(config), .. family.Ignored(config)]);
     }
 
     private static IEnumerable<string> Ignored(ModelConfig config)

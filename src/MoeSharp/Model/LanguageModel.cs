@@ -1,5 +1,6 @@
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
+using MoeSharp.Kernels.Quantized;
 using MoeSharp.Layers;
 using MoeSharp.Model.Blocks;
 using MoeSharp.Ops;
@@ -48,6 +49,9 @@ public sealed class LanguageModel : IDisposable
 
     /// <summary>All weights, in model order.</summary>
     public IReadOnlyList<Parameter> Parameters => _parameters;
+
+    /// <summary>Precision of the activations that meet packed weights in every pass of this model; null leaves it to the context.</summary>
+    public ActivationPrecision? Activations { get; set; }
 
     /// <summary>Forward and backward: adds to (or, where empty, sets) every parameter's gradient.</summary>
     /// <param name="batch">Rows with targets.</param>
@@ -148,6 +152,7 @@ public sealed class LanguageModel : IDisposable
 
     private Tensor Forward(ForwardContext context)
     {
+        context.Activations = Activations ?? context.Activations;
         CheckTokens(context.Batch);
         context.Timer.Switch(StepPart.Other);
         Tensor x = Op.Embed(_embedding, context); // [tokens, hidden]

@@ -29,14 +29,15 @@ internal static class LlamaMoeFamily
         CheckSizes(reader, width);
         return config with
         {
-            Moe = ReadScale(reader, new MoeConfig
+            Moe = new MoeConfig
             {
                 NumExperts = numExperts,
                 TopK = reader.Int("num_selects", 4),
                 IntermediateSize = width,
                 Scoring = RouterScoring.SoftmaxOverChosen,
                 HasRouterNetwork = hasNetwork,
-            }),
+                RoutedScalingFactor = ReadScale(reader),
+            },
         };
     }
 
@@ -50,16 +51,22 @@ internal static class LlamaMoeFamily
         }
     }
 
-    // One number, or one per layer.
-    private static MoeConfig ReadScale(ConfigReader reader, MoeConfig moe)
+    private static float ReadScale(ConfigReader reader)
     {
         if (reader.Value("score_scale_factor") is not { ValueKind: JsonValueKind.Array })
         {
-            return moe with { RoutedScalingFactor = (float)reader.Number("score_scale_factor", BalancedGateScale) };
+            return (float)reader.Number("score_scale_factor", BalancedGateScale);
         }
 
-        float[] factors = [.. (reader.List("score_scale_factor", JsonValueKind.Number) ?? []).Select(factor => factor.GetSingle())];
-        return factors.Distinct().Count() == 1 ? moe with { RoutedScalingFactor = factors[0] } : moe with { LayerScalingFactors = factors };
+        IReadOnlyList<JsonElement> factors = reader.List("score_scale_factor", JsonValueKind.Number) ?? [];
+        double[] distinct = [.. factors.Select(factor => factor.GetDouble()).Distinct()];
+        if (distinct.Length != 1)
+        {
+            reader.Problems.Add("score_scale_factor is not supported with different values per layer; use one number");
+            return BalancedGateScale;
+        }
+
+        return (float)distinct[0];
     }
 
     private static void Write(Utf8JsonWriter writer, ModelConfig config)
@@ -75,24 +82,7 @@ internal static class LlamaMoeFamily
         writer.WriteBoolean("gate_use_softmax", true);
         writer.WriteString("calculator_type", "UniversalCalculator");
         writer.WriteBoolean("multiply_gate_scores", true);
-        WriteScale(writer, moe);
+        writer.WriteNumber("score_scale_factor", moe.RoutedScalingFactor);
         writer.WriteBoolean("add_weight_norm", false);
-    }
-
-    private static void WriteScale(Utf8JsonWriter writer, MoeConfig moe)
-    {
-        if (moe.LayerScalingFactors.Count == 0)
-        {
-            writer.WriteNumber("score_scale_factor", moe.RoutedScalingFactor);
-            return;
-        }
-
-        writer.WriteStartArray("score_scale_factor");
-        foreach (float factor in moe.LayerScalingFactors)
-        {
-            writer.WriteNumberValue(factor);
-        }
-
-        writer.WriteEndArray();
     }
 }
