@@ -1,8 +1,6 @@
 using MoeSharp.Kernels;
 using MoeSharp.Layers;
 using MoeSharp.Model.Blocks;
-using MoeSharp.Moe;
-using MoeSharp.Moe.Routing;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
 
@@ -97,18 +95,6 @@ internal sealed class DecoderAssembly(ModelConfig config, ICollection<Parameter>
     };
 
     private IFeedForward FeedForward(string name, int layer) => config.IsMoeLayer(layer)
-        ? Experts(layer, $"{name}.moe", config.Moe!) // IsMoeLayer is false without experts
+        ? MoeAssembly.Build(new MoePlace(layer, $"{name}.moe", config.HiddenSize, parameters), config.Moe!) // IsMoeLayer is false without experts
         : new FeedForwardLayer($"{name}.feed_forward", config.HiddenSize, config.IntermediateSize, parameters);
-
-    private MoeLayer Experts(int layer, string name, MoeConfig moe)
-    {
-        IRouter router = moe.Router switch
-        {
-            RouterKind.Hash => new HashRouter(layer, moe.NumExperts, moe.TopK),
-            _ => new TopKRouter($"{name}.router", config.HiddenSize, moe.NumExperts, moe.TopK, moe.NormTopKProb, moe.RoutedScalingFactor, parameters),
-        };
-        GroupedExperts experts = new($"{name}.experts", moe.NumExperts, config.HiddenSize, moe.IntermediateSize, parameters);
-        FeedForwardLayer? shared = moe.SharedWidth == 0 ? null : new FeedForwardLayer($"{name}.shared_experts", config.HiddenSize, moe.SharedWidth, parameters);
-        return new MoeLayer(layer, router, experts, shared);
-    }
 }

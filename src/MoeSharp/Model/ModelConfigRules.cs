@@ -163,7 +163,7 @@ internal static class ModelConfigRules
             problems.Add($"n_shared_experts {moe.NumSharedExperts} times moe_intermediate_size {moe.IntermediateSize} is above {LargestSize}; use fewer or narrower shared experts");
         }
 
-        Positive("routed_scaling_factor", moe.RoutedScalingFactor, problems);
+        CheckFactors(config, moe, problems);
         if (moe.MoeLayerFreq < 1)
         {
             problems.Add($"moe_layer_freq {moe.MoeLayerFreq} must be at least 1; use 1 for experts in every layer");
@@ -175,6 +175,20 @@ internal static class ModelConfigRules
         else if (config.NumHiddenLayers is > 0 and <= LargestSize && config.NumMoeLayers == 0)
         {
             problems.Add($"n_routed_experts is {moe.NumExperts}, but no layer is MoE with first_k_dense_replace {moe.FirstKDenseReplace}, moe_layer_freq {moe.MoeLayerFreq} and {config.NumHiddenLayers} layers; lower first_k_dense_replace, or set n_routed_experts to null for a dense model");
+        }
+    }
+
+    private static void CheckFactors(ModelConfig config, MoeConfig moe, List<string> problems)
+    {
+        Positive("routed_scaling_factor", moe.RoutedScalingFactor, problems);
+        if (moe.NormTopKProb)
+        {
+            Positive("moe_normalize_expert_weights", moe.NormOrder, problems);
+        }
+
+        if (moe.LayerScalingFactors.Count > 0 && moe.LayerScalingFactors.Count != config.NumHiddenLayers)
+        {
+            problems.Add($"score_scale_factor lists {moe.LayerScalingFactors.Count} factors for {config.NumHiddenLayers} layers; give one number, or one for each layer");
         }
     }
 

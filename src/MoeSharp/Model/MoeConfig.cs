@@ -4,6 +4,7 @@ namespace MoeSharp.Model;
 public sealed record MoeConfig
 {
     private readonly ValueList<int> _denseLayers = ValueList<int>.Empty;
+    private readonly ValueList<float> _layerScalingFactors = ValueList<float>.Empty;
 
     /// <summary>Routed experts per layer (n_routed_experts).</summary>
     public required int NumExperts { get; init; }
@@ -65,6 +66,13 @@ public sealed record MoeConfig
     /// <summary>Factor on the routing weights (routed_scaling_factor); 1 in DeepSeekMoE.</summary>
     public float RoutedScalingFactor { get; init; } = 1f;
 
+    /// <summary>Factor on the routing weights of each layer in place of <see cref="RoutedScalingFactor"/> (score_scale_factor of LLaMA-MoE as a list); empty elsewhere.</summary>
+    public IReadOnlyList<float> LayerScalingFactors
+    {
+        get => _layerScalingFactors;
+        init => _layerScalingFactors = new ValueList<float>(value);
+    }
+
     /// <summary>How experts are chosen.</summary>
     public RouterKind Router { get; init; } = RouterKind.TopK;
 
@@ -86,12 +94,15 @@ public sealed record MoeConfig
 
     /// <summary>Width of the shared feed-forward; 0 when there is none.</summary>
     public int SharedWidth => SharedIntermediateSize > 0 ? SharedIntermediateSize : NumSharedExperts * IntermediateSize;
+
+    /// <summary>Factor on the routing weights of layer <paramref name="layer"/> (from 0).</summary>
+    public float ScalingOf(int layer) => layer < LayerScalingFactors.Count ? LayerScalingFactors[layer] : RoutedScalingFactor;
 }
 
 /// <summary>How a router chooses experts.</summary>
 public enum RouterKind
 {
-    /// <summary>Learned softmax scores, the top k kept (DeepSeekMoE, GShard, Switch).</summary>
+    /// <summary>Learned scores, the top k kept (DeepSeekMoE, GShard, Switch); see <see cref="RouterScoring"/>.</summary>
     TopK,
 
     /// <summary>A fixed random table from token id to expert (Hash Layers, arXiv 2106.04426); not trained.</summary>

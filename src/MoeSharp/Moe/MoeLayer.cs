@@ -17,14 +17,14 @@ public sealed class MoeLayer : IFeedForward
     private readonly BalanceLosses _balance;
     private readonly LocalDispatcher _dispatcher;
     private readonly GroupedExperts _experts;
-    private readonly FeedForwardLayer? _shared;
+    private readonly IFeedForward? _shared;
 
     /// <summary>Puts a layer together from its parts.</summary>
     /// <param name="layer">Index of the decoder layer, for the record.</param>
     /// <param name="router">Chooses experts.</param>
     /// <param name="experts">Routed experts.</param>
     /// <param name="shared">Shared experts, or null for none.</param>
-    public MoeLayer(int layer, IRouter router, GroupedExperts experts, FeedForwardLayer? shared)
+    public MoeLayer(int layer, IRouter router, GroupedExperts experts, IFeedForward? shared)
     {
         (_layer, _router, _experts, _shared) = (layer, router, experts, shared);
         (_balance, _dispatcher) = (new BalanceLosses(), new LocalDispatcher());

@@ -4,46 +4,85 @@ using MoeSharp.Tensors;
 
 namespace MoeSharp.Ops;
 
+/// <summary>How many experts of a token are chosen, and from which groups.</summary>
+/// <param name="TopK">Experts kept.</param>
+/// <param name="NumGroups">Groups of consecutive experts; 1 for none. Divides the number of experts.</param>
+/// <param name="TopKGroups">Groups that a token may choose from.</param>
+/// <param name="GroupBest">A group's score is the sum of this many of its best scores.</param>
+public readonly record struct ExpertChoice(int TopK, int NumGroups = 1, int TopKGroups = 1, int GroupBest = 1);
+
+/// <summary>How scores of chosen experts become routing weights.</summary>
+/// <param name="NormOrder">p of the p-norm that the scores are divided by; 0 for no division. One expert alone is never divided: it would always weigh 1 and learn nothing.</param>
+/// <param name="Scale">Factor on the weights.</param>
+public readonly record struct WeightRule(float NormOrder, float Scale);
+
 public static partial class Op
 {
     private const float NormEpsilon = 1e-20f; // of the released DeepSeekMoE gate
 
-    /// <summary>Keeps the k largest scores of each row; ties go to the lowest index.</summary>
+    /// <summary>Chooses the experts with the largest scores of each row; ties go to the lowest index. The choice has no gradient.</summary>
+    /// <remarks>Only the best groups take part when there are several: experts of the others count as minus infinity.</remarks>
     /// <param name="scores">[tokens, experts].</param>
-    /// <param name="topK">Number kept.</param>
-    /// <param name="isNormalized">Whether the kept scores are divided by their sum (only for k above 1).</param>
-    /// <param name="scale">Factor on the weights.</param>
+    /// <param name="bias">Added to the scores for the choice alone, [experts]; null for none.</param>
+    /// <param name="choice">How many, and from which groups.</param>
     /// <param name="expertIds">= chosen columns, [tokens * topK], descending score.</param>
     /// <param name="context">Context.</param>
-    /// <returns>Routing weights, [tokens, top_k].</returns>
-    public static Tensor SelectTopK(Tensor scores, int topK, bool isNormalized, float scale, Span<int> expertIds, ForwardContext context)
+    public static void ChooseExperts(Tensor scores, Parameter? bias, ExpertChoice choice, Span<int> expertIds, ForwardContext context)
     {
         (int tokens, int experts) = (scores.Rows, scores.Columns);
-        TopK.Select(context.Workers, tokens, experts, topK, scores.Data, expertIds);
+        if (bias is null && choice.NumGroups == 1)
+        {
+            TopK.Select(context.Workers, tokens, experts, choice.TopK, scores.Data, expertIds);
+            return;
+        }
+
+        Tensor candidates = context.Pool.Rent(scores.Shape); // [tokens, experts]
+        scores.Data.CopyTo(candidates.Data);
+        if (bias is not null)
+        {
+            Elementwise.AddBias(context.Workers, tokens, experts, bias.Value, candidates.Data);
+        }
+
+        if (choice.NumGroups > 1)
+        {
+            KeepBestGroups(candidates, choice, context);
+        }
+
+        TopK.Select(context.Workers, tokens, experts, choice.TopK, candidates.Data, expertIds);
+    }
+
+    /// <summary>The routing weights of chosen experts: their scores, divided by their norm where asked, times the scale.</summary>
+    /// <param name="scores">[tokens, experts], not negative.</param>
+    /// <param name="topK">Experts per token.</param>
+    /// <param name="expertIds">Chosen columns, [tokens * topK].</param>
+    /// <param name="rule">Norm and scale.</param>
+    /// <param name="context">Context.</param>
+    /// <returns>Routing weights, [tokens, top_k].</returns>
+    public static Tensor WeighChosen(Tensor scores, int topK, ReadOnlySpan<int> expertIds, WeightRule rule, ForwardContext context)
+    {
+        (int tokens, int experts) = (scores.Rows, scores.Columns);
+        rule = topK > 1 ? rule : rule with { NormOrder = 0 };
         Tensor weights = context.Pool.Rent(new Shape(tokens, topK)); // [tokens, top_k]
         Span<float> values = scores.Data;
-        Span<float> output = weights.Data;
-        bool divides = isNormalized && topK > 1;
         for (int token = 0; token < tokens; token++)
         {
-            float sum = 0f;
-            for (int slot = token * topK; slot < (token + 1) * topK; slot++)
+            Span<float> row = weights.Data.Slice(token * topK, topK);
+            for (int slot = 0; slot < topK; slot++)
             {
-                output[slot] = values[(token * experts) + expertIds[slot]];
-                sum += output[slot];
+                row[slot] = values[(token * experts) + expertIds[(token * topK) + slot]];
             }
 
-            float factor = divides ? scale / (sum + NormEpsilon) : scale;
-            for (int slot = token * topK; slot < (token + 1) * topK; slot++)
+            float factor = rule.NormOrder > 0 ? rule.Scale / Norm(row, rule.NormOrder) : rule.Scale;
+            for (int slot = 0; slot < topK; slot++)
             {
-                output[slot] *= factor;
+                row[slot] *= factor;
             }
         }
 
         if (context.Tape is { } tape)
         {
-            TopKNode node = tape.Record<TopKNode>(weights, context.Timer.Current);
-            (node.Scores, node.Result, node.Divides, node.Scale) = (scores, weights, divides, scale);
+            WeighNode node = tape.Record<WeighNode>(weights, context.Timer.Current);
+            (node.Scores, node.Result, node.Rule) = (scores, weights, rule);
             node.ExpertIds = context.Indices.Rent(tokens * topK);
             expertIds.CopyTo(node.ExpertIds);
             node.Save(scores);
@@ -52,13 +91,106 @@ public static partial class Op
         return weights;
     }
 
-    private sealed class TopKNode : TapeNode
+    /// <summary>Softmax over the logits of the chosen experts alone, times a scale.</summary>
+    /// <param name="logits">[tokens, experts].</param>
+    /// <param name="topK">Experts per token.</param>
+    /// <param name="expertIds">Chosen columns, [tokens * topK].</param>
+    /// <param name="scale">Factor on the weights.</param>
+    /// <param name="context">Context.</param>
+    /// <returns>Routing weights, [tokens, top_k].</returns>
+    public static Tensor SoftmaxChosen(Tensor logits, int topK, ReadOnlySpan<int> expertIds, float scale, ForwardContext context)
+    {
+        (int tokens, int experts) = (logits.Rows, logits.Columns);
+        Tensor weights = context.Pool.Rent(new Shape(tokens, topK)); // [tokens, top_k]
+        Tensor logSumExp = context.Pool.Rent(new Shape(tokens));
+        for (int slot = 0; slot < weights.Data.Length; slot++)
+        {
+            weights.Data[slot] = logits.Data[(slot / topK * experts) + expertIds[slot]];
+        }
+
+        Kernels.Softmax.Forward(context.Workers, tokens, topK, weights.Data, weights.Data, logSumExp.Data);
+        Elementwise.Scale(context.Workers, weights.Data, scale);
+        if (context.Tape is { } tape)
+        {
+            SoftmaxChosenNode node = tape.Record<SoftmaxChosenNode>(weights, context.Timer.Current);
+            (node.Logits, node.Result, node.Scale) = (logits, weights, scale);
+            node.ExpertIds = context.Indices.Rent(tokens * topK);
+            expertIds.CopyTo(node.ExpertIds);
+            node.Save(weights);
+        }
+
+        return weights;
+    }
+
+    // Groups are chosen by the same rule as experts: largest first, ties to the lowest.
+    private static void KeepBestGroups(Tensor candidates, ExpertChoice choice, ForwardContext context)
+    {
+        (int tokens, int groups) = (candidates.Rows, choice.NumGroups);
+        int size = candidates.Columns / groups;
+        Tensor groupScores = context.Pool.Rent(new Shape(tokens, groups)); // [tokens, groups]
+        int best = Math.Min(choice.GroupBest, size);
+        int[] places = context.Indices.Rent(best);
+        for (int group = 0; group < tokens * groups; group++)
+        {
+            Span<float> scores = candidates.Data.Slice(group * size, size);
+            groupScores.Data[group] = SumOfLargest(scores, places.AsSpan(0, best));
+        }
+
+        int[] kept = context.Indices.Rent(tokens * choice.TopKGroups);
+        TopK.Select(context.Workers, tokens, groups, choice.TopKGroups, groupScores.Data, kept);
+        for (int token = 0; token < tokens; token++)
+        {
+            ReadOnlySpan<int> keptGroups = kept.AsSpan(token * choice.TopKGroups, choice.TopKGroups);
+            for (int group = 0; group < groups; group++)
+            {
+                if (!keptGroups.Contains(group))
+                {
+                    candidates.Data.Slice(((token * groups) + group) * size, size).Fill(float.NegativeInfinity);
+                }
+            }
+        }
+    }
+
+    // Adds up in falling order. `places` is scratch for the columns already taken.
+    private static float SumOfLargest(ReadOnlySpan<float> values, Span<int> places)
+    {
+        float sum = 0f;
+        for (int taken = 0; taken < places.Length; taken++)
+        {
+            int largest = -1;
+            for (int column = 0; column < values.Length; column++)
+            {
+                if (!places[..taken].Contains(column) && (largest < 0 || values[column] > values[largest]))
+                {
+                    largest = column;
+                }
+            }
+
+            places[taken] = largest;
+            sum += values[largest];
+        }
+
+        return sum;
+    }
+
+    // The p-norm of values that are not negative.
+    private static float Norm(ReadOnlySpan<float> values, float order)
+    {
+        float sum = 0f;
+        foreach (float value in values)
+        {
+            sum += order == 1f ? value : MathF.Pow(value, order);
+        }
+
+        return (order == 1f ? sum : MathF.Pow(sum, 1f / order)) + NormEpsilon;
+    }
+
+    private sealed class WeighNode : TapeNode
     {
         public Tensor Scores = null!;
         public Tensor Result = null!;
         public int[] ExpertIds = [];
-        public bool Divides;
-        public float Scale;
+        public WeightRule Rule;
 
         public override void Backward(ForwardContext context)
         {
@@ -68,24 +200,76 @@ public static partial class Op
                 Elementwise.Clear(context.Workers, dScores);
             }
 
-            (int tokens, int experts, int topK) = (Scores.Rows, Scores.Columns, Result.Columns);
-            Span<float> scores = Scores.Data;
-            Span<float> dWeights = Result.Gradient;
-            for (int token = 0; token < tokens; token++)
+            (int experts, int topK) = (Scores.Columns, Result.Columns);
+            for (int token = 0; token < Scores.Rows; token++)
             {
-                // w_j = scale s_j / S  =>  ds_j = scale (dw_j - sum_i dw_i s_i / S) / S; without the division ds_j = scale dw_j
-                float sum = Divides ? NormEpsilon : 1f;
-                float dot = 0f;
-                for (int slot = token * topK; Divides && slot < (token + 1) * topK; slot++)
+                Span<float> scores = Scores.Data.Slice(token * experts, experts);
+                Span<float> gradient = dScores.Slice(token * experts, experts);
+                ReadOnlySpan<int> ids = ExpertIds.AsSpan(token * topK, topK);
+                AddRow(ids, scores, Result.Gradient.Slice(token * topK, topK), gradient);
+            }
+        }
+
+        // w_j = c s_j / N, N = (sum s^p)^(1/p)  =>  ds_j = c (dw_j - (s_j / N)^(p - 1) sum_i dw_i s_i / N) / N; without the division ds_j = c dw_j
+        private void AddRow(ReadOnlySpan<int> ids, ReadOnlySpan<float> scores, ReadOnlySpan<float> dWeights, Span<float> dScores)
+        {
+            if (Rule.NormOrder == 0)
+            {
+                for (int slot = 0; slot < ids.Length; slot++)
                 {
-                    float score = scores[(token * experts) + ExpertIds[slot]];
-                    sum += score;
-                    dot += dWeights[slot] * score;
+                    dScores[ids[slot]] += Rule.Scale * dWeights[slot];
+                }
+
+                return;
+            }
+
+            (float sum, float dot) = (0f, 0f);
+            for (int slot = 0; slot < ids.Length; slot++)
+            {
+                float score = scores[ids[slot]];
+                sum += Rule.NormOrder == 1f ? score : MathF.Pow(score, Rule.NormOrder);
+                dot += dWeights[slot] * score;
+            }
+
+            float norm = (Rule.NormOrder == 1f ? sum : MathF.Pow(sum, 1f / Rule.NormOrder)) + NormEpsilon;
+            for (int slot = 0; slot < ids.Length; slot++)
+            {
+                float share = Rule.NormOrder == 1f ? 1f : MathF.Pow(scores[ids[slot]] / norm, Rule.NormOrder - 1f);
+                dScores[ids[slot]] += Rule.Scale * (dWeights[slot] - (share * dot / norm)) / norm;
+            }
+        }
+    }
+
+    private sealed class SoftmaxChosenNode : TapeNode
+    {
+        public Tensor Logits = null!;
+        public Tensor Result = null!;
+        public int[] ExpertIds = [];
+        public float Scale;
+
+        // w = c p: dlogit_j = c p_j (dw_j - sum_i dw_i p_i) = w_j (dw_j - sum_i dw_i w_i / c)
+        public override void Backward(ForwardContext context)
+        {
+            Span<float> dLogits = Logits.WriteGradient(out bool accumulate);
+            if (!accumulate)
+            {
+                Elementwise.Clear(context.Workers, dLogits);
+            }
+
+            (int experts, int topK) = (Logits.Columns, Result.Columns);
+            Span<float> weights = Result.Data;
+            Span<float> dWeights = Result.Gradient;
+            for (int token = 0; token < Logits.Rows; token++)
+            {
+                float dot = 0f;
+                for (int slot = token * topK; slot < (token + 1) * topK; slot++)
+                {
+                    dot += dWeights[slot] * weights[slot] / Scale;
                 }
 
                 for (int slot = token * topK; slot < (token + 1) * topK; slot++)
                 {
-                    dScores[(token * experts) + ExpertIds[slot]] += Scale * (dWeights[slot] - (dot / sum)) / sum;
+                    dLogits[(token * experts) + ExpertIds[slot]] += weights[slot] * (dWeights[slot] - dot);
                 }
             }
         }

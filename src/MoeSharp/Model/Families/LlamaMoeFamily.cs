@@ -29,15 +29,14 @@ internal static class LlamaMoeFamily
         CheckSizes(reader, width);
         return config with
         {
-            Moe = new MoeConfig
+            Moe = ReadScale(reader, new MoeConfig
             {
                 NumExperts = numExperts,
                 TopK = reader.Int("num_selects", 4),
                 IntermediateSize = width,
                 Scoring = RouterScoring.SoftmaxOverChosen,
                 HasRouterNetwork = hasNetwork,
-                RoutedScalingFactor = ReadScale(reader),
-            },
+            }),
         };
     }
 
@@ -51,22 +50,16 @@ internal static class LlamaMoeFamily
         }
     }
 
-    private static float ReadScale(ConfigReader reader)
+    // One number, or one per layer.
+    private static MoeConfig ReadScale(ConfigReader reader, MoeConfig moe)
     {
         if (reader.Value("score_scale_factor") is not { ValueKind: JsonValueKind.Array })
         {
-            return (float)reader.Number("score_scale_factor", BalancedGateScale);
+            return moe with { RoutedScalingFactor = (float)reader.Number("score_scale_factor", BalancedGateScale) };
         }
 
-        IReadOnlyList<JsonElement> factors = reader.List("score_scale_factor", JsonValueKind.Number) ?? [];
-        double[] distinct = [.. factors.Select(factor => factor.GetDouble()).Distinct()];
-        if (distinct.Length != 1)
-        {
-            reader.Problems.Add("score_scale_factor is not supported with different values per layer; use one number");
-            return BalancedGateScale;
-        }
-
-        return (float)distinct[0];
+        float[] factors = [.. (reader.List("score_scale_factor", JsonValueKind.Number) ?? []).Select(factor => factor.GetSingle())];
+        return factors.Distinct().Count() == 1 ? moe with { RoutedScalingFactor = factors[0] } : moe with { LayerScalingFactors = factors };
     }
 
     private static void Write(Utf8JsonWriter writer, ModelConfig config)
@@ -82,7 +75,24 @@ internal static class LlamaMoeFamily
         writer.WriteBoolean("gate_use_softmax", true);
         writer.WriteString("calculator_type", "UniversalCalculator");
         writer.WriteBoolean("multiply_gate_scores", true);
-        writer.WriteNumber("score_scale_factor", moe.RoutedScalingFactor);
+        WriteScale(writer, moe);
         writer.WriteBoolean("add_weight_norm", false);
+    }
+
+    private static void WriteScale(Utf8JsonWriter writer, MoeConfig moe)
+    {
+        if (moe.LayerScalingFactors.Count == 0)
+        {
+            writer.WriteNumber("score_scale_factor", moe.RoutedScalingFactor);
+            return;
+        }
+
+        writer.WriteStartArray("score_scale_factor");
+        foreach (float factor in moe.LayerScalingFactors)
+        {
+            writer.WriteNumberValue(factor);
+        }
+
+        writer.WriteEndArray();
     }
 }

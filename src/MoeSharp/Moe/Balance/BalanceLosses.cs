@@ -64,7 +64,7 @@ public sealed class BalanceLosses
             }
         }
 
-        record.ZLoss = RouterZLoss.Measure(scores.LogSumExp.Data);
+        record.ZLoss = scores.LogSumExp is null ? 0 : RouterZLoss.Measure(scores.LogSumExp.Data);
         if (context.Tape is null)
         {
             return;
@@ -77,6 +77,11 @@ public sealed class BalanceLosses
 
         if (balance.ZLossAlpha != 0f)
         {
+            if (scores.LogSumExp is null)
+            {
+                throw new ConfigurationException("the router z-loss needs a softmax; this model's router scores with a sigmoid, so set the factor of the z-loss to 0");
+            }
+
             Op.AddZLoss(scores.Logits, scores.Probs, scores.LogSumExp, balance.ZLossAlpha * context.AuxiliaryScale, context);
         }
     }
@@ -118,7 +123,7 @@ public sealed class BalanceLosses
         if (plan.Scores is { } scores)
         {
             record.RouterLogits = scores.Logits.Data.ToArray();
-            record.RouterProbs = scores.Probs.Data.ToArray();
+            record.RouterProbs = scores.Scores.Data.ToArray();
         }
     }
 }

@@ -39,9 +39,10 @@ public readonly record struct RoutingPlan
 
 /// <summary>What a learned router computed before it chose.</summary>
 /// <param name="Logits">[tokens, experts].</param>
-/// <param name="Probs">Softmax of the logits, [tokens, experts].</param>
-/// <param name="LogSumExp">Log of each row's sum of exponentials, [tokens].</param>
-public readonly record struct RouterScores(Tensor Logits, Tensor Probs, Tensor LogSumExp);
+/// <param name="Scores">What the choice is made from: softmax, sigmoid or the logits themselves, [tokens, experts].</param>
+/// <param name="Probs">What balance losses average: positive, every row sums to 1, [tokens, experts].</param>
+/// <param name="LogSumExp">Log of each row's sum of exponentials, [tokens]; null for a router without softmax.</param>
+public readonly record struct RouterScores(Tensor Logits, Tensor Scores, Tensor Probs, Tensor? LogSumExp);
 
 /// <summary>Decides which experts each token uses and with which weights.</summary>
 public interface IRouter
