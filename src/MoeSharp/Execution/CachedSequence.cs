@@ -14,6 +14,7 @@ public sealed class CachedSequence : IDisposable
     private NativeBuffer? _states; // [all layers' states]
     private NativeBuffer? _nextStates;
     private int[] _tokens = [];
+    private int _known; // leading pages that are found by their tokens
 
     /// <summary>Starts an empty sequence.</summary>
     /// <param name="pages">Where its pages come from; not owned.</param>
@@ -47,6 +48,40 @@ public sealed class CachedSequence : IDisposable
     /// <summary>Where a forward pass writes the layer's state after its new tokens; every such layer must. <see cref="Advance"/> makes it the state.</summary>
     public Span<float> NextState(int layer) => StateOf(_nextStates, layer);
 
+    /// <summary>Begins an empty sequence with as many of these tokens as the pages of other sequences, running or ended, have keys and values for.</summary>
+    /// <remarks>Keys and values are the same bits whoever computed them. The last token is never taken: its logits are wanted.</remarks>
+    /// <param name="tokens">Tokens that the sequence is to have.</param>
+    /// <returns>How many it now has.</returns>
+    public int Adopt(ReadOnlySpan<int> tokens)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(Length, 0);
+        if (Pages.Layout.HasStates || tokens.Length < 2)
+        {
+            return 0;
+        }
+
+        DropPages(0);
+        ReadOnlySpan<int> left = tokens[..^1];
+        KeyValuePage? parent = null;
+        while (left.Length >= KeyValuePages.PageTokens && Pages.HoldFull(parent, left[..KeyValuePages.PageTokens]) is { } page)
+        {
+            Append(page);
+            left = left[KeyValuePages.PageTokens..];
+            parent = page;
+        }
+
+        _known = _pages.Count;
+        if (Pages.HoldPart(parent, left, out int common) is { } part)
+        {
+            Append(part);
+            left = left[common..];
+        }
+
+        Length = tokens.Length - 1 - left.Length;
+        StoreTokens(0, tokens[..Length]);
+        return Length;
+    }
+
     /// <summary>Provides pages for further tokens.</summary>
     /// <param name="count">Tokens to come.</param>
     /// <returns>False when the pool has no page left; nothing has changed then.</returns>
@@ -66,8 +101,7 @@ public sealed class CachedSequence : IDisposable
                 return false;
             }
 
-            _pages.Add(page);
-            _table.Add(page.Buffer);
+            Append(page);
         }
 
         return true;
@@ -88,14 +122,10 @@ public sealed class CachedSequence : IDisposable
     public void Advance(ReadOnlySpan<int> tokens)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(tokens.Length, Capacity - Length);
-        if (_tokens.Length < Length + tokens.Length)
-        {
-            Array.Resize(ref _tokens, Math.Max(Capacity, 2 * _tokens.Length));
-        }
-
-        tokens.CopyTo(_tokens.AsSpan(Length));
+        StoreTokens(Length, tokens);
         Length += tokens.Length;
         (_states, _nextStates) = (_nextStates, _states);
+        RememberFullPages();
     }
 
     /// <summary>Forgets all tokens from <paramref name="length"/> on and gives back the pages that only held those.</summary>
@@ -109,18 +139,18 @@ public sealed class CachedSequence : IDisposable
         }
 
         Length = length;
+        _known = Math.Min(_known, length / KeyValuePages.PageTokens);
         DropPages((int)KeyValuePages.PagesFor(length));
     }
 
     /// <summary>A second sequence with the same tokens. Pages are shared; a page that one of them goes on writing is copied then.</summary>
     public CachedSequence Fork()
     {
-        CachedSequence fork = new(Pages) { Length = Length, _tokens = [.. Tokens] };
+        CachedSequence fork = new(Pages) { Length = Length, _tokens = [.. Tokens], _known = _known };
         foreach (KeyValuePage page in _pages.Take((int)KeyValuePages.PagesFor(Length)))
         {
-            page.Holders++;
-            fork._pages.Add(page);
-            fork._table.Add(page.Buffer);
+            Pages.Hold(page);
+            fork.Append(page);
         }
 
         if (_states is { } states)
@@ -132,9 +162,10 @@ public sealed class CachedSequence : IDisposable
         return fork;
     }
 
-    /// <summary>Gives all pages back.</summary>
+    /// <summary>Gives all pages back. The pool remembers what they hold until their memory is needed.</summary>
     public void Dispose()
     {
+        RememberLastPage();
         Length = 0;
         DropPages(0);
         _table.Dispose();
@@ -142,12 +173,70 @@ public sealed class CachedSequence : IDisposable
         _nextStates?.Dispose();
     }
 
-    // The page that the next token goes to must not be shared.
+    private void Append(KeyValuePage page)
+    {
+        _pages.Add(page);
+        _table.Add(page.Buffer);
+    }
+
+    private void StoreTokens(int begin, ReadOnlySpan<int> tokens)
+    {
+        if (_tokens.Length < begin + tokens.Length)
+        {
+            Array.Resize(ref _tokens, Math.Max(Capacity, 2 * _tokens.Length));
+        }
+
+        tokens.CopyTo(_tokens.AsSpan(begin));
+    }
+
+    // A page that has become full can be found from now on. Where another sequence was first, its page takes the place of this one's, bit for bit
+    // the same: the known pages of a sequence are always a path of the index.
+    private void RememberFullPages()
+    {
+        while (!Pages.Layout.HasStates && (_known + 1) * KeyValuePages.PageTokens <= Length)
+        {
+            KeyValuePage? parent = _known == 0 ? null : _pages[_known - 1];
+            ReadOnlySpan<int> tokens = Tokens.Slice(_known * KeyValuePages.PageTokens, KeyValuePages.PageTokens);
+            KeyValuePage own = _pages[_known];
+            if (Pages.HoldFull(parent, tokens) is { } first)
+            {
+                Replace(_known, first);
+            }
+            else if (own.IsIndexed || !Pages.TryRemember(parent, own, tokens))
+            {
+                return; // known by other tokens, or two texts with one hash: neither it nor what follows is shared
+            }
+
+            _known++;
+        }
+    }
+
+    private void RememberLastPage()
+    {
+        int index = Length / KeyValuePages.PageTokens;
+        ReadOnlySpan<int> tokens = Tokens[(index * KeyValuePages.PageTokens)..];
+        if (tokens.Length > 0 && index == _known && !_pages[index].IsIndexed && !Pages.Layout.HasStates)
+        {
+            KeyValuePage? parent = index == 0 ? null : _pages[index - 1];
+            if (!Pages.KnowsPart(parent, tokens))
+            {
+                Pages.TryRemember(parent, _pages[index], tokens);
+            }
+        }
+    }
+
+    // The page that the next token goes to must be this sequence's alone, and what others know of it must stay true.
     private bool TryOwn(int index)
     {
         KeyValuePage shared = _pages[index];
-        if (shared.Holders == 1)
+        if (shared.Holders == 1 && !shared.IsIndexed)
         {
+            return true;
+        }
+
+        if (shared.Holders == 1 && shared.FirstChild is null && shared.NumTokens <= Length % KeyValuePages.PageTokens)
+        {
+            Pages.Unremember(shared); // the ended text that this one continues
             return true;
         }
 
@@ -163,10 +252,16 @@ public sealed class CachedSequence : IDisposable
             shared.Buffer.Slice(offset, part).CopyTo(page.Buffer.Slice(offset, part));
         }
 
+        Replace(index, page);
+        return true;
+    }
+
+    // The new page has a holder for this place already.
+    private void Replace(int index, KeyValuePage page)
+    {
+        Pages.Release(_pages[index]);
         _pages[index] = page;
         _table.Replace(index, page.Buffer);
-        Pages.Release(shared);
-        return true;
     }
 
     private void DropPages(int count)

@@ -3,7 +3,10 @@ using MoeSharp.Kernels;
 namespace MoeSharp.Execution;
 
 /// <summary>The pages that sequences keep their keys and values in. A page holds 64 tokens of all layers and may belong to several sequences.</summary>
-/// <remarks>Pages are allocated when first needed, up to a bound, and used again; one thread at a time.</remarks>
+/// <remarks>
+/// Pages are allocated when first needed, up to a bound, and used again. Pages that no sequence holds any more are remembered by their tokens
+/// until their memory is needed; the one that has been without a holder for longest goes first. One thread at a time.
+/// </remarks>
 public sealed class KeyValuePages : IDisposable
 {
     /// <summary>Tokens of a page.</summary>
@@ -11,6 +14,7 @@ public sealed class KeyValuePages : IDisposable
 
     private readonly Stack<KeyValuePage> _free = new();
     private readonly List<KeyValuePage> _all = [];
+    private readonly PrefixIndex _index = new();
 
     /// <summary>Makes an empty pool.</summary>
     /// <param name="layout">What a page holds.</param>
@@ -24,11 +28,14 @@ public sealed class KeyValuePages : IDisposable
     /// <summary>What a page holds.</summary>
     public CacheLayout Layout { get; }
 
-    /// <summary>Most pages.</summary>
-    public int MaxPages { get; }
+    /// <summary>Most pages; fewer than asked for once the system has refused one.</summary>
+    public int MaxPages { get; private set; }
 
     /// <summary>Pages that some sequence holds.</summary>
     public int UsedPages { get; private set; }
+
+    /// <summary>Pages that no sequence holds, remembered for those that begin alike.</summary>
+    public int RememberedPages => _index.NumForgettable;
 
     /// <summary>Pages that can still be given out.</summary>
     public int AvailablePages => MaxPages - UsedPages;
@@ -59,13 +66,11 @@ public sealed class KeyValuePages : IDisposable
     {
         if (!_free.TryPop(out KeyValuePage? page))
         {
-            if (_all.Count == MaxPages)
+            page = _all.Count < MaxPages ? Allocate() : _index.Forget();
+            if (page is null)
             {
                 return null;
             }
-
-            page = new KeyValuePage(Layout.PageLength);
-            _all.Add(page);
         }
 
         page.Holders = 1;
@@ -73,13 +78,81 @@ public sealed class KeyValuePages : IDisposable
         return page;
     }
 
-    /// <summary>One holder less; a page without holders is free.</summary>
+    /// <summary>One holder more.</summary>
+    internal void Hold(KeyValuePage page)
+    {
+        if (page.Holders++ == 0)
+        {
+            UsedPages++;
+            _index.Revive(page);
+        }
+    }
+
+    /// <summary>One holder less; a page without holders is remembered if it is known by its tokens, else free.</summary>
     internal void Release(KeyValuePage page)
     {
-        if (--page.Holders == 0)
+        if (--page.Holders > 0)
         {
-            UsedPages--;
+            return;
+        }
+
+        UsedPages--;
+        if (page.IsIndexed)
+        {
+            _index.Retire(page);
+        }
+        else
+        {
             _free.Push(page);
+        }
+    }
+
+    /// <summary>The full page that follows <paramref name="parent"/> (null: that begins a sequence) with these tokens, with a holder more; or null.</summary>
+    internal KeyValuePage? HoldFull(KeyValuePage? parent, ReadOnlySpan<int> tokens)
+    {
+        KeyValuePage? page = _index.Find(parent, tokens);
+        if (page is not null)
+        {
+            Hold(page);
+        }
+
+        return page;
+    }
+
+    /// <summary>The page after <paramref name="parent"/> that begins with the most of these tokens, with a holder more; or null.</summary>
+    internal KeyValuePage? HoldPart(KeyValuePage? parent, ReadOnlySpan<int> tokens, out int common)
+    {
+        KeyValuePage? page = _index.FindPart(parent, tokens, out common);
+        if (page is not null)
+        {
+            Hold(page);
+        }
+
+        return page;
+    }
+
+    /// <summary>Whether some page after <paramref name="parent"/> begins with all of these tokens.</summary>
+    internal bool KnowsPart(KeyValuePage? parent, ReadOnlySpan<int> tokens) => _index.FindPart(parent, tokens, out int common) is not null && common == tokens.Length;
+
+    /// <summary>Makes a held page findable by its tokens.</summary>
+    internal bool TryRemember(KeyValuePage? parent, KeyValuePage page, ReadOnlySpan<int> tokens) => _index.TryAdd(parent, page, tokens);
+
+    /// <summary>Makes a held page, that nothing follows, unknown again.</summary>
+    internal void Unremember(KeyValuePage page) => _index.Remove(page);
+
+    // Where the system has no memory left, the pool has reached its size.
+    private KeyValuePage? Allocate()
+    {
+        try
+        {
+            KeyValuePage page = new(Layout.PageLength);
+            _all.Add(page);
+            return page;
+        }
+        catch (OutOfMemoryException)
+        {
+            MaxPages = _all.Count;
+            return _index.Forget();
         }
     }
 }
@@ -89,7 +162,7 @@ internal sealed class KeyValuePage
 {
     public KeyValuePage(long length)
     {
-        Buffer = new NativeBuffer(Math.Max(1, length));
+        Buffer = new NativeBuffer(length);
 
         // What lies behind the last token is never part of a result, but must not look like infinite values to those who check for them.
         for (long offset = 0; offset < length; offset += int.MaxValue)
@@ -101,4 +174,27 @@ internal sealed class KeyValuePage
     public NativeBuffer Buffer { get; }
 
     public int Holders { get; set; }
+
+    /// <summary>Whether the page is found by its tokens; the rest of the properties belong to the index.</summary>
+    public bool IsIndexed { get; set; }
+
+    public int[] Tokens { get; } = new int[KeyValuePages.PageTokens];
+
+    public int NumTokens { get; set; }
+
+    public long Serial { get; set; }
+
+    public (long Parent, ulong Hash) Key { get; set; }
+
+    public KeyValuePage? Parent { get; set; }
+
+    public KeyValuePage? FirstChild { get; set; }
+
+    public KeyValuePage? PreviousSibling { get; set; }
+
+    public KeyValuePage? NextSibling { get; set; }
+
+    public KeyValuePage? Older { get; set; }
+
+    public KeyValuePage? Newer { get; set; }
 }

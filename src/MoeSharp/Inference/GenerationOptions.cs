@@ -17,10 +17,12 @@ public sealed record GenerationOptions
 
     /// <summary>Further tokens that end a text, beside those of tokenizer and model; a generation_config.json may list several.</summary>
     public IReadOnlyList<int> EndTokens { get; init; } = [];
-
-    /// <summary>Tokens of the prompt that go through the model at once.</summary>
-    public int PrefillChunkSize { get; init; } = 512;
 }
+
+/// <summary>A text to be continued.</summary>
+/// <param name="Prompt">Its tokens.</param>
+/// <param name="Options">When to stop and how to draw; the seed is the request's own.</param>
+public sealed record GenerationRequest(IReadOnlyList<int> Prompt, GenerationOptions Options);
 
 /// <summary>Why a continuation ended.</summary>
 public enum FinishReason
@@ -36,7 +38,8 @@ public enum FinishReason
 /// <param name="Text">Its text, without the stop string that ended it.</param>
 /// <param name="Ids">Tokens written, the end-of-text token excluded; with a stop string, also those that spelled it.</param>
 /// <param name="FinishReason">Why it ended.</param>
-/// <param name="PromptTokens">Tokens read.</param>
-/// <param name="PromptTime">Time to read them.</param>
-/// <param name="CompletionTime">Time to write the tokens.</param>
-public sealed record GenerationResult(string Text, IReadOnlyList<int> Ids, FinishReason FinishReason, int PromptTokens, TimeSpan PromptTime, TimeSpan CompletionTime);
+/// <param name="PromptTokens">Tokens of the prompt.</param>
+/// <param name="CachedTokens">Tokens of the prompt that were not computed again because another text began with them.</param>
+/// <param name="PromptTime">Time from its start to the first token.</param>
+/// <param name="CompletionTime">Time from then to the last token.</param>
+public sealed record GenerationResult(string Text, IReadOnlyList<int> Ids, FinishReason FinishReason, int PromptTokens, int CachedTokens, TimeSpan PromptTime, TimeSpan CompletionTime);

@@ -80,6 +80,144 @@ public sealed class CachedSequenceTests
         Assert.Throws<InvalidOperationException>(() => sequence.Truncate(0));
     }
 
+    [Fact]
+    public void A_sequence_begins_with_the_pages_of_one_that_begins_alike()
+    {
+        using KeyValuePages pages = new(Layout, 100 * Layout.PageBytes);
+        int[] tokens = [.. Enumerable.Range(0, (2 * PageTokens) + 20)];
+        using CachedSequence first = new(pages);
+        Append(first, tokens);
+        using CachedSequence same = new(pages), shorter = new(pages), other = new(pages);
+        Assert.Equal(2 * PageTokens, same.Adopt(tokens)); // the third page is not full, and still being written
+        Assert.Equal(3, pages.UsedPages);
+        Assert.Equal((PageTokens * 2) - 1, shorter.Adopt(tokens[..(2 * PageTokens)])); // the last token is wanted itself
+        Assert.Equal(3, pages.UsedPages);
+        Assert.Equal(0, other.Adopt([5, .. tokens]));
+        Append(shorter, [1]); // copies the page that it shares in part
+        Assert.Equal(4, pages.UsedPages);
+        Assert.Equal([.. tokens[..((2 * PageTokens) - 1)], 1], shorter.Tokens.ToArray());
+    }
+
+    [Fact]
+    public void Sequences_that_become_alike_share_from_then_on()
+    {
+        using KeyValuePages pages = new(Layout, 100 * Layout.PageBytes);
+        using CachedSequence first = new(pages), second = new(pages);
+        int[] tokens = [.. Enumerable.Range(0, 3 * PageTokens)];
+        foreach (int token in tokens)
+        {
+            Append(first, [token]);
+            Append(second, [token]);
+        }
+
+        Assert.Equal(3, pages.UsedPages);
+    }
+
+    [Fact]
+    public void The_half_page_of_an_ended_sequence_is_continued_in_place()
+    {
+        using KeyValuePages pages = new(Layout, 100 * Layout.PageBytes);
+        int[] tokens = [.. Enumerable.Range(0, PageTokens + 10)];
+        using (CachedSequence first = new(pages))
+        {
+            Append(first, tokens);
+        }
+
+        Assert.Equal((0, 2), (pages.UsedPages, pages.RememberedPages));
+        using CachedSequence next = new(pages);
+        Assert.Equal(tokens.Length, next.Adopt([.. tokens, 1, 2]));
+        Append(next, [1]);
+        Assert.Equal((2, 0), (pages.UsedPages, pages.RememberedPages));
+        Assert.Equal(2 * Layout.PageBytes, pages.HeldBytes); // nothing was copied
+    }
+
+    [Fact]
+    public void Remembered_pages_give_way_oldest_first_and_from_the_end()
+    {
+        using KeyValuePages pages = new(Layout, 4 * Layout.PageBytes);
+        int[] old = [.. Enumerable.Range(0, 2 * PageTokens)], recent = [.. Enumerable.Range(1000, 2 * PageTokens)];
+        foreach (int[] tokens in (int[][])[old, recent])
+        {
+            using CachedSequence sequence = new(pages);
+            Append(sequence, tokens);
+        }
+
+        using CachedSequence writer = new(pages);
+        Append(writer, [1]); // takes the place of the second page of the old text
+        Assert.Equal((1, 3), (pages.UsedPages, pages.RememberedPages));
+        Assert.Equal(PageTokens, Adopted(pages, [.. old, 1]));
+        Assert.Equal(2 * PageTokens, Adopted(pages, [.. recent, 1]));
+    }
+
+    [Fact]
+    public void Tokens_decide_not_hashes()
+    {
+        PrefixIndex index = new();
+        KeyValuePage page = new(16);
+        int[] tokens = [.. Enumerable.Range(0, PageTokens)];
+        Assert.True(index.TryAdd(null, page, tokens));
+        Assert.Same(page, index.Find(null, tokens));
+        page.Tokens[5] = 99; // as if another text had the same hash
+        Assert.Null(index.Find(null, tokens));
+        Assert.False(index.TryAdd(null, new KeyValuePage(16), tokens));
+    }
+
+    [Fact]
+    public void Random_forks_adoptions_and_ends_never_lose_a_page_or_mix_up_tokens()
+    {
+        Random random = new(7);
+        using KeyValuePages pages = new(Layout, 40 * Layout.PageBytes);
+        List<CachedSequence> sequences = [];
+        for (int step = 0; step < 5000; step++)
+        {
+            int kind = sequences.Count == 0 ? 0 : random.Next(6);
+            CachedSequence any = sequences.Count == 0 ? null! : sequences[random.Next(sequences.Count)];
+            int[] added = [.. Enumerable.Range(0, random.Next(1, 90)).Select(_ => random.Next(2))]; // of two tokens: much is alike
+            if (kind == 0)
+            {
+                CachedSequence sequence = new(pages);
+                sequence.Adopt(added);
+                sequences.Add(sequence);
+            }
+            else if (kind == 1)
+            {
+                sequences.Add(any.Fork());
+            }
+            else if (kind == 2)
+            {
+                sequences.Remove(any);
+                any.Dispose();
+            }
+            else if (kind == 3)
+            {
+                any.Truncate(random.Next(any.Length + 1));
+            }
+            else if (any.TryReserve(added.Length))
+            {
+                int[] expected = [.. any.Tokens, .. added];
+                any.Advance(added);
+                Assert.Equal(expected, any.Tokens.ToArray());
+            }
+
+            Assert.InRange(pages.UsedPages + pages.RememberedPages, 0, pages.MaxPages);
+        }
+
+        sequences.ForEach(sequence => sequence.Dispose());
+        Assert.Equal(0, pages.UsedPages);
+    }
+
+    private static int Adopted(KeyValuePages pages, int[] tokens)
+    {
+        using CachedSequence sequence = new(pages);
+        return sequence.Adopt(tokens);
+    }
+
+    private static void Append(CachedSequence sequence, int[] tokens)
+    {
+        sequence.Reserve(tokens.Length);
+        sequence.Advance(tokens);
+    }
+
     private static void Append(CachedSequence sequence, int count)
     {
         sequence.Reserve(count);

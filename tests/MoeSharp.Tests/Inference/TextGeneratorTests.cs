@@ -40,8 +40,8 @@ public sealed class TextGeneratorTests : IDisposable
         GenerationOptions options = new() { MaxTokens = 30 };
         GenerationResult expected = Generate("the cat sat on the mat", options);
         using WorkerPool single = new(1);
-        TextGenerator other = new(_model, _tokenizer, single);
-        GenerationResult actual = other.Generate(other.EncodePrompt("the cat sat on the mat"), options with { PrefillChunkSize = 3 }, _ => { }, TestContext.Current.CancellationToken);
+        TextGenerator other = new(_model, _tokenizer, single) { ChunkTokens = 3 };
+        GenerationResult actual = other.Generate(other.EncodePrompt("the cat sat on the mat"), options, _ => { }, TestContext.Current.CancellationToken);
         Assert.Equal(expected.Ids, actual.Ids);
     }
 

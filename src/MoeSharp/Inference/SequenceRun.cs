@@ -1,0 +1,88 @@
+using MoeSharp.Execution;
+
+namespace MoeSharp.Inference;
+
+/// <summary>A request as the scheduler sees it: tokens so far, sampler, and the cached sequence while it runs.</summary>
+internal sealed class SequenceRun
+{
+    private readonly int[] _tokens; // prompt and room for all that is written
+    private int _numTokens;
+    private readonly TextAssembler? _stopWatch; // only where a stop string can end the text
+
+    public SequenceRun(Generation generation, Sampler sampler, long arrival)
+    {
+        (Generation, Sampler, Arrival) = (generation, sampler, arrival);
+        _tokens = new int[generation.Request.Prompt.Count + generation.MaxTokens];
+        foreach (int id in generation.Request.Prompt)
+        {
+            _tokens[_numTokens++] = id;
+            sampler.Observe(id);
+        }
+
+        if (generation.Request.Options.Stop.Count > 0)
+        {
+            _stopWatch = generation.NewText();
+        }
+    }
+
+    public Generation Generation { get; }
+
+    public Sampler Sampler { get; }
+
+    /// <summary>Order of arrival; it stays when a text is set aside.</summary>
+    public long Arrival { get; }
+
+    /// <summary>Null while waiting.</summary>
+    public CachedSequence? Sequence { get; set; }
+
+    /// <summary>Rows in the pass being prepared or run.</summary>
+    public int PlannedRows { get; set; }
+
+    /// <summary>Whether a pass with it has failed, so that its next one is without others.</summary>
+    public bool IsSuspect { get; set; }
+
+    /// <summary>Whether it was ever taken up.</summary>
+    public bool WasAdmitted { get; set; }
+
+    public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, _numTokens);
+
+    /// <summary>Tokens that the model has not seen.</summary>
+    public int Pending => _numTokens - (Sequence?.Length ?? 0);
+
+    public int NumWritten => _numTokens - Generation.Request.Prompt.Count;
+
+    /// <summary>Adds the token that the model has drawn.</summary>
+    /// <returns>Why the text ends with it, or null.</returns>
+    public FinishReason? Accept(int id)
+    {
+        Generation.NoteFirstToken();
+        foreach (int end in Generation.EndTokens)
+        {
+            if (id == end)
+            {
+                return FinishReason.Stop;
+            }
+        }
+
+        _tokens[_numTokens++] = id;
+        Sampler.Observe(id);
+        Generation.Write(id);
+        if (_stopWatch is { } text)
+        {
+            text.Push(id);
+            if (text.IsStopped)
+            {
+                return FinishReason.Stop;
+            }
+        }
+
+        return NumWritten == Generation.MaxTokens ? FinishReason.Length : null;
+    }
+
+    /// <summary>Gives the pages back.</summary>
+    public void LetGo()
+    {
+        Sequence?.Dispose();
+        (Sequence, PlannedRows) = (null, 0);
+    }
+}
