@@ -1,21 +1,24 @@
 using System.CommandLine;
 using System.Text;
 using System.Text.Json;
+using MoeSharp.Checkpoints;
 using MoeSharp.Data;
 using MoeSharp.Tokenization;
+using MoeSharp.Tokenization.Chat;
 
 namespace MoeSharp.Cli.Commands;
 
-/// <summary><c>moe tokenizer train|encode|decode</c>: learns a vocabulary, and shows what one makes of a text.</summary>
+/// <summary><c>moe tokenizer train|encode|decode|chat</c>: learns a vocabulary, and shows what one makes of a text or a conversation.</summary>
 internal static class TokenizerCommand
 {
     /// <summary>Builds the verb.</summary>
     public static Command Create()
     {
-        Command command = new("tokenizer", "Trains a byte-level BPE tokenizer, or encodes and decodes with one.");
+        Command command = new("tokenizer", "Trains a byte-level BPE tokenizer; encodes, decodes and renders conversations with any.");
         command.Subcommands.Add(CreateTrain());
         command.Subcommands.Add(CreateEncode());
         command.Subcommands.Add(CreateDecode());
+        command.Subcommands.Add(CreateChat());
         return command;
     }
 
@@ -57,7 +60,7 @@ internal static class TokenizerCommand
         Command command = new("encode", "Prints the ids of a text.") { tokenizer, text, textFile, noSpecial, json };
         command.SetAction(parsed =>
         {
-            Tokenizer vocabulary = Tokenizer.Load(parsed.GetRequiredValue(tokenizer));
+            Tokenizer vocabulary = GgufTokenizer.LoadAny(parsed.GetRequiredValue(tokenizer));
             string content = ReadText(parsed.GetValue(text), parsed.GetValue(textFile));
             int[] ids = vocabulary.Encode(content, !parsed.GetValue(noSpecial));
             parsed.InvocationConfiguration.Output.WriteLine(parsed.GetValue(json) ? $"{{\"ids\":[{string.Join(',', ids)}]}}" : string.Join(' ', ids));
@@ -73,7 +76,7 @@ internal static class TokenizerCommand
         Command command = new("decode", "Prints the text of ids.") { tokenizer, ids, json };
         command.SetAction(parsed =>
         {
-            Tokenizer vocabulary = Tokenizer.Load(parsed.GetRequiredValue(tokenizer));
+            Tokenizer vocabulary = GgufTokenizer.LoadAny(parsed.GetRequiredValue(tokenizer));
             int[] given = parsed.GetValue(ids) ?? [];
             foreach (int id in given)
             {
@@ -90,8 +93,53 @@ internal static class TokenizerCommand
         return command;
     }
 
+    private static Command CreateChat()
+    {
+        Option<string> tokenizer = TokenizerOption();
+        Option<string> messages = new("--messages") { Description = "A JSON file: [{\"role\": \"user\", \"content\": \"...\"}, ...], or an object with \"messages\" and perhaps \"tools\".", Required = true };
+        Option<string?> template = new("--template") { Description = "A file with the chat template, in place of the model's own." };
+        Option<bool> noPrompt = new("--no-generation-prompt") { Description = "Do not end with what begins the answer." };
+        Option<bool> json = new("--json") { Description = "Print one JSON document: {\"text\": \"...\", \"ids\": [...]}." };
+        Command command = new("chat", "Prints a conversation as the model wants it written, and its ids.") { tokenizer, messages, template, noPrompt, json };
+        command.SetAction(parsed =>
+        {
+            Tokenizer vocabulary = GgufTokenizer.LoadAny(parsed.GetRequiredValue(tokenizer));
+            ChatTemplateInput input = ReadConversation(parsed.GetRequiredValue(messages)) with { AddGenerationPrompt = !parsed.GetValue(noPrompt) };
+            ChatTemplate rules = parsed.GetValue(template) is string file
+                ? ChatTemplate.Parse(Encoding.UTF8.GetString(ReadFile(file)), file)
+                : ChatTemplate.Find(vocabulary, hasTools: input.Tools is not null);
+            ChatPrompt prompt = rules.Encode(vocabulary, input);
+            TextWriter output = parsed.InvocationConfiguration.Output;
+            string ids = string.Join(parsed.GetValue(json) ? ',' : ' ', prompt.Ids);
+            output.WriteLine(parsed.GetValue(json) ? $"{{\"text\":{JsonSerializer.Serialize(prompt.Text, TokenizerJsonContext.Default.String)},\"ids\":[{ids}]}}" : $"{prompt.Text}\n\n{ids}");
+        });
+        return command;
+    }
+
+    private static ChatTemplateInput ReadConversation(string file)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(ReadFile(file));
+            JsonElement root = document.RootElement;
+            bool isObject = root.ValueKind == JsonValueKind.Object;
+            JsonElement messages = isObject && root.TryGetProperty("messages", out JsonElement list) ? list : root;
+            bool hasTools = isObject && root.TryGetProperty("tools", out JsonElement given) && given.ValueKind == JsonValueKind.Array;
+            return new ChatTemplateInput
+            {
+                Messages = ChatMessage.ListFromJson(messages, file),
+                Tools = hasTools ? [.. root.GetProperty("tools").EnumerateArray().Select(tool => tool.Clone())] : null,
+                Now = TimeProvider.System.GetLocalNow(),
+            };
+        }
+        catch (JsonException exception)
+        {
+            throw new ConfigurationException($"{file} is not valid JSON: {exception.Message}", exception);
+        }
+    }
+
     private static Option<string> TokenizerOption() =>
-        new("--tokenizer") { Description = "A tokenizer.json, or a folder that holds one.", Required = true };
+        new("--tokenizer") { Description = "A tokenizer.json, a tokenizer.model, a GGUF file, or the folder of a model.", Required = true };
 
     private static string ReadText(string? text, string? textFile)
     {

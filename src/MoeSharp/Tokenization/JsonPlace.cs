@@ -31,6 +31,13 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
         }
     }
 
+    /// <summary>The members of this object.</summary>
+    public IEnumerable<JsonProperty> Entries()
+    {
+        Expect(JsonValueKind.Object);
+        return Value.EnumerateObject();
+    }
+
     /// <summary>This string.</summary>
     public string Text()
     {

@@ -92,9 +92,18 @@ internal static class StageReader
             case "Strip":
                 steps.Add(new StripNormalizer(place.Member("strip_left").Flag(absent: true), place.Member("strip_right").Flag(absent: true)));
                 break;
+            case "Precompiled":
+                steps.Add(ReadPrecompiled(place.Member("precompiled_charsmap")));
+                break;
             default:
-                throw place.Member("type").Wrong($"is '{type}', which is not a supported normalizer (Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase, Strip)");
+                throw place.Member("type").Wrong($"is '{type}', which is not a supported normalizer (Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase, Strip, Precompiled)");
         }
+    }
+
+    private static PrecompiledNormalizer ReadPrecompiled(JsonPlace place)
+    {
+        place.Text();
+        return place.Value.TryGetBytesFromBase64(out byte[]? table) ? PrecompiledNormalizer.Parse(table, place.File) : throw place.Wrong("is not base64");
     }
 
     private static void AddPreTokenizers(JsonPlace place, List<PreTokenizer> steps, int depth)

@@ -4,8 +4,9 @@ using System.Text;
 namespace MoeSharp.Tokenization;
 
 /// <summary>
-/// A vocabulary and the rules that turn text into its ids and back: a Hugging Face tokenizer.json with byte-pair encoding, byte-level
-/// or with byte fallback. Immutable; may be used by many threads at once. Chat templates are not its business.
+/// A vocabulary and the rules that turn text into its ids and back: a Hugging Face tokenizer.json with byte-pair encoding (byte-level
+/// or with byte fallback), a SentencePiece tokenizer.model that merges, or the vocabulary of a GGUF file. Immutable; may be used by
+/// many threads at once. It carries the chat templates that came with it; <see cref="Chat.ChatTemplate"/> renders them.
 /// </summary>
 /// <remarks>
 /// Encoding takes the order of the format: added tokens of the raw text; normalisers; added tokens of the normalised text;
@@ -64,6 +65,15 @@ public sealed class Tokenizer
     /// <summary>Id of the token that ends a text; null when the vocabulary names none.</summary>
     public int? EosTokenId => _parts.EosTokenId;
 
+    /// <summary>Id of the token that ends a turn of a conversation, where it is another than <see cref="EosTokenId"/>; null when not known.</summary>
+    public int? EndOfTurnTokenId => _parts.EndOfTurnTokenId;
+
+    /// <summary>The file that it comes from.</summary>
+    public string Source => _parts.Source;
+
+    /// <summary>The chat templates that came with it; empty for most base models.</summary>
+    public IReadOnlyList<ChatTemplateText> ChatTemplates => _parts.ChatTemplates;
+
     /// <summary>Tokens matched in the text as a whole, by id.</summary>
     public IReadOnlyList<AddedToken> AddedTokens => _parts.AddedTokens;
 
@@ -73,12 +83,22 @@ public sealed class Tokenizer
     /// <summary>How tokens read back.</summary>
     internal TokenDecoder Decoder => _parts.Decoder;
 
-    /// <summary>Reads a tokenizer.json, and the tokenizer_config.json beside it when there is one.</summary>
-    /// <param name="path">The file tokenizer.json, or a folder that holds it.</param>
+    /// <summary>
+    /// Reads a tokenizer.json, or a SentencePiece tokenizer.model (a file whose name ends in .model, or the one of a folder without
+    /// tokenizer.json), with the tokenizer_config.json and the chat_template.jinja beside it when there are any.
+    /// </summary>
+    /// <param name="path">The file, or a folder that holds it.</param>
     /// <returns>The tokenizer.</returns>
     /// <exception cref="ConfigurationException">There is no such file.</exception>
     /// <exception cref="FileFormatException">A file breaks the rules of its format, or asks for something that is not supported.</exception>
     public static Tokenizer Load(string path) => TokenizerFile.Load(path);
+
+    /// <summary>Builds a tokenizer from the vocabulary of a GGUF file.</summary>
+    /// <param name="vocabulary">What the file says; nothing of it is trusted.</param>
+    /// <param name="source">The file, for messages.</param>
+    /// <returns>The tokenizer; saving it writes the files that the model came with.</returns>
+    /// <exception cref="FileFormatException">The vocabulary breaks the rules of its format, or asks for something that is not supported.</exception>
+    public static Tokenizer FromGguf(GgufVocabulary vocabulary, string source) => GgufVocabularyReader.Read(vocabulary, source);
 
     /// <summary>Encodes a text. Special tokens written out in the text are recognised.</summary>
     /// <param name="text">Any text; unpaired surrogates are read as U+FFFD.</param>
@@ -168,12 +188,12 @@ public sealed class Tokenizer
     /// <returns>True for special tokens.</returns>
     public bool IsSpecial(int id) => (uint)id < (uint)VocabSize && _isSpecial[id];
 
-    /// <summary>Writes tokenizer.json and tokenizer_config.json as they were read or trained.</summary>
+    /// <summary>Writes tokenizer.json (tokenizer.model for SentencePiece) and tokenizer_config.json as they were read or trained.</summary>
     /// <param name="folder">Folder to write to; created when it does not exist.</param>
     public void Save(string folder)
     {
         Directory.CreateDirectory(folder);
-        File.WriteAllBytes(Path.Combine(folder, TokenizerFile.FileName), _parts.FileBytes);
+        File.WriteAllBytes(Path.Combine(folder, _parts.FileName), _parts.FileBytes);
         if (_parts.ConfigBytes is byte[] config)
         {
             File.WriteAllBytes(Path.Combine(folder, TokenizerFile.ConfigFileName), config);
@@ -283,50 +303,4 @@ public sealed class Tokenizer
             _parts.Model.Encode(text.Slice(piece.Start, piece.Length), ids, scratch);
         }
     }
-}
-
-/// <summary>What a tokenizer is made of, as read from its files.</summary>
-internal sealed record TokenizerParts
-{
-    /// <summary>Spelling by id; null for ids that are not used.</summary>
-    public required string?[] Tokens { get; init; }
-
-    /// <summary>Id by spelling, added tokens included.</summary>
-    public required Dictionary<string, int> IdOfToken { get; init; }
-
-    /// <summary>Added tokens by id.</summary>
-    public required IReadOnlyList<AddedToken> AddedTokens { get; init; }
-
-    /// <summary>Finds the added tokens of the raw text.</summary>
-    public required AddedTokenMatcher RawTokens { get; init; }
-
-    /// <summary>Finds the added tokens of the normalised text; null when there are none.</summary>
-    public required AddedTokenMatcher? NormalizedTokens { get; init; }
-
-    /// <summary>Rewrites text; null to leave it.</summary>
-    public required Normalizer? Normalizer { get; init; }
-
-    /// <summary>Steps that cut text into pieces.</summary>
-    public required IReadOnlyList<PreTokenizer> PreTokenizers { get; init; }
-
-    /// <summary>Merges inside pieces.</summary>
-    public required BpeModel Model { get; init; }
-
-    /// <summary>How tokens read back.</summary>
-    public required TokenDecoder Decoder { get; init; }
-
-    /// <summary>Special tokens around a text.</summary>
-    public required SpecialTokenTemplate Template { get; init; }
-
-    /// <summary>Id of the token that begins a text.</summary>
-    public required int? BosTokenId { get; init; }
-
-    /// <summary>Id of the token that ends a text.</summary>
-    public required int? EosTokenId { get; init; }
-
-    /// <summary>Content of tokenizer.json.</summary>
-    public required byte[] FileBytes { get; init; }
-
-    /// <summary>Content of tokenizer_config.json; null when there was none.</summary>
-    public required byte[]? ConfigBytes { get; init; }
 }

@@ -11,20 +11,25 @@ internal static class TokenizerFile
     /// <summary>Name of the file of settings beside it.</summary>
     public const string ConfigFileName = "tokenizer_config.json";
 
-    /// <summary>Loads from a file or from the folder that holds it.</summary>
+    private const string TemplateFileName = "chat_template.jinja";
+
+    /// <summary>Loads from a file or from the folder that holds it; a tokenizer.json is taken before a tokenizer.model.</summary>
     public static Tokenizer Load(string path)
     {
-        string file = Directory.Exists(path) ? Path.Combine(path, FileName) : path;
-        if (!File.Exists(file))
+        string file = Resolve(path);
+        string folder = Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".";
+        string configFile = Path.Combine(folder, ConfigFileName);
+        byte[]? config = File.Exists(configFile) ? ReadAll(configFile) : null;
+        IReadOnlyList<ChatTemplateText> templates = ReadTemplateFile(Path.Combine(folder, TemplateFileName));
+        byte[] content = ReadAll(file);
+        if (content.AsSpan().StartsWith("GGUF"u8))
         {
-            throw new ConfigurationException(file == path
-                ? $"There is no tokenizer at {path}. Give a tokenizer.json or a folder that holds one."
-                : $"The folder {path} holds no {FileName}. Give a tokenizer.json or a folder that holds one.");
+            throw new ConfigurationException($"{file} is a GGUF file, where a tokenizer.json, a tokenizer.model or a folder is expected.");
         }
 
-        string configFile = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".", ConfigFileName);
-        byte[]? config = File.Exists(configFile) ? ReadAll(configFile) : null;
-        return Parse(ReadAll(file), file, config, configFile);
+        return file.EndsWith(".model", StringComparison.OrdinalIgnoreCase)
+            ? SentencePieceTokenizer.Build(SentencePieceModel.Read(content, file), content, file, config, configFile, endOfTurn: null, templates)
+            : Parse(content, file, config, configFile, endOfTurn: null, templates);
     }
 
     /// <summary>Builds a tokenizer from the content of its files.</summary>
@@ -32,7 +37,10 @@ internal static class TokenizerFile
     /// <param name="file">Its name, for messages.</param>
     /// <param name="config">tokenizer_config.json, or null.</param>
     /// <param name="configFile">Its name, for messages.</param>
-    public static Tokenizer Parse(byte[] content, string file, byte[]? config, string configFile)
+    /// <param name="endOfTurn">Id of the token that ends a turn, when known.</param>
+    /// <param name="chatTemplates">Chat templates beside the file; those of the configuration are added.</param>
+    public static Tokenizer Parse(
+        byte[] content, string file, byte[]? config, string configFile, int? endOfTurn = null, IReadOnlyList<ChatTemplateText>? chatTemplates = null)
     {
         using JsonDocument document = ParseJson(content, file);
         JsonPlace root = new(document.RootElement, file, "");
@@ -41,7 +49,7 @@ internal static class TokenizerFile
         Normalizer? normalizer = StageReader.ReadNormalizer(root.Member("normalizer"));
         IReadOnlyList<PreTokenizer> preTokenizers = StageReader.ReadPreTokenizers(root.Member("pre_tokenizer"));
         SpecialTokenTemplate template = TemplateReader.Read(root.Member("post_processor"), vocabulary);
-        TokenizerSettings settings = new(null, null, null);
+        TokenizerSettings settings = TokenizerSettings.None;
         if (config is not null)
         {
             using JsonDocument configDocument = ParseJson(config, configFile);
@@ -52,6 +60,7 @@ internal static class TokenizerFile
         bool isByteLevel = preTokenizers.Any(step => step is ByteLevelPreTokenizer);
         return new Tokenizer(new TokenizerParts
         {
+            Source = file,
             Tokens = vocabulary.Tokens,
             IdOfToken = vocabulary.IdOfToken,
             AddedTokens = vocabulary.AddedTokens,
@@ -64,18 +73,54 @@ internal static class TokenizerFile
             Template = settings.Template ?? template,
             BosTokenId = settings.BosTokenId ?? (config is null && template.Before.Count > 0 ? template.Before[0] : null),
             EosTokenId = settings.EosTokenId ?? (config is null && template.After.Count > 0 ? template.After[^1] : null),
+            EndOfTurnTokenId = endOfTurn,
+            ChatTemplates = [.. chatTemplates ?? [], .. settings.ChatTemplates],
             FileBytes = content,
             ConfigBytes = config,
         });
     }
 
-    private static AddedTokenMatcher Matcher(IEnumerable<AddedToken> tokens, Normalizer? normalizer) => new(tokens.Select(token =>
+    private static string Resolve(string path)
+    {
+        if (!Directory.Exists(path))
+        {
+            return File.Exists(path)
+                ? path
+                : throw new ConfigurationException($"There is no tokenizer at {path}. Give a tokenizer.json, a tokenizer.model or a folder that holds one.");
+        }
+
+        foreach (string name in (string[])[FileName, SentencePieceTokenizer.FileName])
+        {
+            if (File.Exists(Path.Combine(path, name)))
+            {
+                return Path.Combine(path, name);
+            }
+        }
+
+        throw new ConfigurationException($"The folder {path} holds no {FileName} and no {SentencePieceTokenizer.FileName}. Give a folder that holds one, or the file.");
+    }
+
+    private static IReadOnlyList<ChatTemplateText> ReadTemplateFile(string file)
+    {
+        if (!File.Exists(file))
+        {
+            return [];
+        }
+
+        byte[] content = ReadAll(file);
+        Utf8Text.ThrowIfInvalid(content, file);
+        return [new ChatTemplateText(ChatTemplateText.DefaultName, System.Text.Encoding.UTF8.GetString(content), file)];
+    }
+
+    /// <summary>A search for added tokens, in the text as given or normalised.</summary>
+    internal static AddedTokenMatcher Matcher(IEnumerable<AddedToken> tokens, Normalizer? normalizer) => new(tokens.Select(token =>
     {
         byte[] text = System.Text.Encoding.UTF8.GetBytes(token.Content);
         return KeyValuePair.Create(token, normalizer?.Rewrite(text) ?? text);
     }));
 
-    private static JsonDocument ParseJson(byte[] content, string file)
+    /// <summary>Reads JSON.</summary>
+    internal static JsonDocument ParseJson(byte[] content, string file)
     {
         try
         {
@@ -98,47 +143,5 @@ internal static class TokenizerFile
         }
 
         return File.ReadAllBytes(file);
-    }
-}
-
-/// <summary>What tokenizer_config.json adds: the tokens that begin and end a text, and whether encoding writes them.</summary>
-/// <param name="BosTokenId">Id of the token that begins a text.</param>
-/// <param name="EosTokenId">Id of the token that ends a text.</param>
-/// <param name="Template">Special tokens around a text that replace those of tokenizer.json; null to keep them.</param>
-internal sealed record TokenizerSettings(int? BosTokenId, int? EosTokenId, SpecialTokenTemplate? Template)
-{
-    // Tokenizers of these classes ignore the post-processor of tokenizer.json and build it from the two add_ switches.
-    private static readonly HashSet<string> RebuildingClasses =
-        ["LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer", "CodeLlamaTokenizerFast", "GemmaTokenizer", "GemmaTokenizerFast", "CohereTokenizer", "CohereTokenizerFast"];
-
-    /// <summary>Reads the settings.</summary>
-    public static TokenizerSettings Read(JsonPlace root, Vocabulary vocabulary)
-    {
-        root.Expect(JsonValueKind.Object);
-        int? bos = ReadToken(root.Member("bos_token"), vocabulary);
-        int? eos = ReadToken(root.Member("eos_token"), vocabulary);
-        if (!RebuildingClasses.Contains(root.Member("tokenizer_class").TextOrNull() ?? ""))
-        {
-            return new TokenizerSettings(bos, eos, null);
-        }
-
-        JsonPlace addBos = root.Member("add_bos_token");
-        JsonPlace addEos = root.Member("add_eos_token");
-        bool addsBos = addBos.Flag(absent: true);
-        bool addsEos = addEos.Flag(absent: false);
-        addBos.RejectIf(addsBos && bos is null && !addBos.IsNull, "is true, but there is no bos_token");
-        addEos.RejectIf(addsEos && eos is null, "is true, but there is no eos_token");
-        return new TokenizerSettings(bos, eos, new SpecialTokenTemplate(addsBos && bos is int before ? [before] : [], addsEos && eos is int after ? [after] : []));
-    }
-
-    private static int? ReadToken(JsonPlace place, Vocabulary vocabulary)
-    {
-        if (place.IsNull)
-        {
-            return null;
-        }
-
-        string content = place.Value.ValueKind == JsonValueKind.Object ? place.Member("content").Text() : place.Text();
-        return vocabulary.IdOfToken.TryGetValue(content, out int id) ? id : throw place.Wrong($"names '{content}', which is not in the vocabulary");
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 
 namespace MoeSharp.Tokenization;
@@ -10,11 +11,11 @@ namespace MoeSharp.Tokenization;
 internal sealed record Vocabulary(
     string?[] Tokens, Dictionary<string, int> ModelTokens, Dictionary<string, int> IdOfToken, IReadOnlyList<AddedToken> AddedTokens)
 {
-    // Published vocabularies stay under 300 000 ids; the bound keeps a hostile id from allocating gigabytes.
-    private const int LargestId = (1 << 24) - 1;
+    /// <summary>Published vocabularies stay under 300 000 ids; the bound keeps a hostile id from allocating gigabytes.</summary>
+    public const int LargestId = (1 << 24) - 1;
 
-    // The search for added tokens costs up to their length at each place; published ones stay under 100 characters.
-    private const int LongestAddedToken = 1024;
+    /// <summary>The search for added tokens costs up to their length at each place; published ones stay under 100 characters.</summary>
+    public const int LongestAddedToken = 1024;
 
     /// <summary>Reads <c>model.vocab</c> and <c>added_tokens</c>.</summary>
     public static Vocabulary Read(JsonPlace root)
@@ -35,6 +36,35 @@ internal sealed record Vocabulary(
         }
 
         return new Vocabulary(tokens, modelTokens, idOfToken, addedTokens);
+    }
+
+    /// <summary>Adds the <c>added_tokens_decoder</c> of a tokenizer_config.json to the pieces of a model that has no tokenizer.json.</summary>
+    /// <returns>Spelling by id of all tokens.</returns>
+    public static string?[] AddFromConfig(JsonPlace place, string[] pieces, Dictionary<string, int> idOfToken, List<AddedToken> addedTokens)
+    {
+        List<AddedToken> given = [];
+        foreach (JsonProperty property in place.IsNull ? [] : place.Entries())
+        {
+            string name = NameOf(property, place);
+            JsonPlace element = new(property.Value, place.File, $"{place.Path}['{name}']");
+            element.RejectIf(!int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int id) || id > LargestId, $"is not an id up to {LargestId}");
+            given.Add(ReadAddedToken(element, id) with { IsNormalized = false });
+        }
+
+        string?[] tokens = new string?[Math.Max(pieces.Length, given.Count == 0 ? 0 : given.Max(token => token.Id) + 1)];
+        pieces.CopyTo(tokens, 0);
+        Dictionary<int, AddedToken> byId = addedTokens.ToDictionary(token => token.Id);
+        foreach (AddedToken token in given)
+        {
+            AddToken(place, token, tokens, idOfToken);
+            byId[token.Id] = token;
+        }
+
+        addedTokens.Clear();
+        addedTokens.AddRange(byId.Values);
+        RejectIfTooLong(place, addedTokens);
+        addedTokens.Sort((left, right) => left.Id.CompareTo(right.Id));
+        return tokens;
     }
 
     private static Dictionary<string, int> ReadModelTokens(JsonPlace place)
@@ -69,23 +99,31 @@ internal sealed record Vocabulary(
         List<AddedToken> tokens = [];
         foreach (JsonPlace element in place.IsNull ? [] : place.Elements())
         {
-            string content = element.Member("content").Text();
-            element.Member("content").RejectIf(content.Length > LongestAddedToken, $"is longer than {LongestAddedToken} characters");
-            tokens.Add(new AddedToken(element.Member("id").Number(0, LargestId), content)
-            {
-                SingleWord = element.Member("single_word").Flag(absent: false),
-                StripLeft = element.Member("lstrip").Flag(absent: false),
-                StripRight = element.Member("rstrip").Flag(absent: false),
-                IsNormalized = element.Member("normalized").Flag(absent: true),
-                IsSpecial = element.Member("special").Flag(absent: false),
-            });
+            tokens.Add(ReadAddedToken(element, element.Member("id").Number(0, LargestId)));
         }
 
-        // Search-tree nodes are numbered in 23 bits.
-        place.RejectIf(tokens.Sum(token => 4L * token.Content.Length) >= 1 << 23, "is too long altogether");
+        RejectIfTooLong(place, tokens);
         tokens.Sort((left, right) => left.Id.CompareTo(right.Id));
         return tokens;
     }
+
+    private static AddedToken ReadAddedToken(JsonPlace element, int id)
+    {
+        string content = element.Member("content").Text();
+        element.Member("content").RejectIf(content.Length > LongestAddedToken, $"is longer than {LongestAddedToken} characters");
+        return new AddedToken(id, content)
+        {
+            SingleWord = element.Member("single_word").Flag(absent: false),
+            StripLeft = element.Member("lstrip").Flag(absent: false),
+            StripRight = element.Member("rstrip").Flag(absent: false),
+            IsNormalized = element.Member("normalized").Flag(absent: true),
+            IsSpecial = element.Member("special").Flag(absent: false),
+        };
+    }
+
+    // Search-tree nodes are numbered in 23 bits.
+    private static void RejectIfTooLong(JsonPlace place, List<AddedToken> tokens) =>
+        place.RejectIf(tokens.Sum(token => 4L * token.Content.Length) >= 1 << 23, "is too long altogether");
 
     private static void AddToken(JsonPlace place, AddedToken token, string?[] tokens, Dictionary<string, int> idOfToken)
     {

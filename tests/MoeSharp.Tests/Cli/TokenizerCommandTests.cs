@@ -65,6 +65,57 @@ public sealed class TokenizerCommandTests
         Assert.Contains(remedy, Assert.Throws<ConfigurationException>(() => Run(rooted)).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_conversation_is_rendered_and_encoded()
+    {
+        using TemporaryFolder folder = new();
+        string vocabulary = TrainSmall(folder);
+        string messages = Write(folder, "messages.json", "[{\"role\": \"user\", \"content\": \"One two\"}]");
+        Write(folder, "vocabulary/chat_template.jinja", "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}\n");
+
+        JsonElement printed = JsonDocument.Parse(Run("chat", "--tokenizer", vocabulary, "--messages", messages, "--json")).RootElement;
+        string text = printed.GetProperty("text").GetString()!;
+        Assert.EndsWith("user: One two\nassistant:", text, StringComparison.Ordinal);
+        int[] ids = [.. printed.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32())];
+        Assert.Equal(0, ids[0]);
+        Assert.NotEqual(0, ids[1]);
+        Assert.Equal(text + "\n", Run(["decode", "--tokenizer", vocabulary, .. ids.Select(id => $"{id}")]));
+
+        string plain = Run("chat", "--tokenizer", vocabulary, "--messages", messages, "--no-generation-prompt");
+        Assert.DoesNotContain("assistant:", plain, StringComparison.Ordinal);
+        string template = Write(folder, "own.jinja", "{{ tools[0].name }}/{{ messages[0].content }}");
+        string withTools = Write(folder, "tools.json", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"tools\": [{\"name\": \"weather\"}]}");
+        Assert.StartsWith("weather/Hi\n\n", Run("chat", "--tokenizer", vocabulary, "--messages", withTools, "--template", template), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("[{\"role\": \"user\", \"content\": \"x\"}]", null, "comes without a chat template")]
+    [InlineData("[7]", "x", "message 0 is not an object")]
+    [InlineData("{\"messages\": 7}", "x", "is not a list of messages")]
+    [InlineData("nonsense", "x", "is not valid JSON")]
+    [InlineData("[]", "{{ raise_exception('no messages') }}", "line 1: no messages")]
+    public void A_conversation_that_cannot_be_rendered_is_answered_with_a_remedy(string messages, string? template, string remedy)
+    {
+        using TemporaryFolder folder = new();
+        string vocabulary = TrainSmall(folder);
+        string file = Write(folder, "messages.json", messages);
+        string[] more = template is null ? [] : ["--template", Write(folder, "own.jinja", template)];
+
+        Assert.Contains(remedy, Assert.Throws<ConfigurationException>(() => Run(["chat", "--tokenizer", vocabulary, "--messages", file, .. more])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_SentencePiece_model_serves_as_a_tokenizer()
+    {
+        using TemporaryFolder folder = new();
+        string model = Path.Combine(folder.Path, "tokenizer.model");
+        File.WriteAllBytes(model, MoeSharp.Tests.Tokenization.SentencePieceTests.Small().Write());
+
+        Assert.Equal("262\n", Run("encode", "--tokenizer", model, "--text", "ab"));
+        Assert.Equal("262\n", Run("encode", "--tokenizer", folder.Path, "--text", "ab"));
+        Assert.Equal("ab\n", Run("decode", "--tokenizer", folder.Path, "262"));
+    }
+
     private static string TrainSmall(TemporaryFolder folder)
     {
         Write(folder, "corpus.txt", Text);

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
+using MoeSharp.Checkpoints;
 using MoeSharp.Tokenization;
 
 namespace MoeSharp.Tests.Tokenization;
@@ -13,6 +14,8 @@ public class GoldenTokenizerTests
 
     [Theory]
     [InlineData("deepseek-llm/tokenizer.reconstructed.json", "deepseek-llm/vectors.json")]
+    [InlineData("deepseek-llm/ggml-vocab-deepseek-llm.gguf", "deepseek-llm/vectors.json")]
+    [InlineData("llama-spm/ggml-vocab-llama-spm.gguf", "llama-spm/vectors.json")]
     [InlineData("deepseek-v3/tokenizer.json", "deepseek-v3/vectors.json")]
     [InlineData("llama-spm/tokenizer.reconstructed.json", "llama-spm/vectors.json")]
     [InlineData("mixtral/tokenizer.json", "mixtral/vectors.json")]
@@ -50,6 +53,10 @@ public class GoldenTokenizerTests
     [InlineData("qwen2/tokenizer.json", "qwen2/ggml-vocab-qwen2.gguf")]
     [InlineData("deepseek-llm/tokenizer.reconstructed.json", "deepseek-llm/ggml-vocab-deepseek-llm.gguf")]
     [InlineData("llama-spm/tokenizer.reconstructed.json", "llama-spm/ggml-vocab-llama-spm.gguf")]
+    [InlineData("deepseek-llm/ggml-vocab-deepseek-llm.gguf", "deepseek-llm/ggml-vocab-deepseek-llm.gguf")]
+    [InlineData("llama-spm/ggml-vocab-llama-spm.gguf", "llama-spm/ggml-vocab-llama-spm.gguf")]
+    [InlineData("extra-gguf/ggml-vocab-deepseek-coder.gguf", "extra-gguf/ggml-vocab-deepseek-coder.gguf")]
+    [InlineData("extra-gguf/ggml-vocab-gpt-2.gguf", "extra-gguf/ggml-vocab-gpt-2.gguf")]
     public void Published_vocabulary_encodes_every_line(string tokenizerFile, string vectors)
     {
         Tokenizer tokenizer = Load(tokenizerFile);
@@ -73,8 +80,60 @@ public class GoldenTokenizerTests
         Assert.Null(Load("qwen2/tokenizer.json").BosTokenId);
     }
 
+    [Theory]
+    [InlineData("deepseek-llm/ggml-vocab-deepseek-llm.gguf", 100000, 100001)]
+    [InlineData("llama-spm/ggml-vocab-llama-spm.gguf", 1, 2)]
+    public void Vocabularies_of_GGUF_files_know_their_special_tokens(string name, int bos, int eos)
+    {
+        Tokenizer tokenizer = Load(name);
+
+        Assert.Equal((bos, eos), (tokenizer.BosTokenId, tokenizer.EosTokenId));
+        Assert.Equal(bos, tokenizer.Encode("a", addSpecialTokens: true)[0]);
+        Assert.True(tokenizer.IsSpecial(bos));
+        Assert.Equal("a", tokenizer.Decode(tokenizer.Encode("a", addSpecialTokens: true), skipSpecialTokens: true));
+    }
+
+    [Theory]
+    [InlineData("deepseek-llm/ggml-vocab-deepseek-llm.gguf")]
+    [InlineData("llama-spm/ggml-vocab-llama-spm.gguf")]
+    [InlineData("grok-1/tokenizer.model")]
+    public void What_is_saved_reads_back_the_same(string name)
+    {
+        using TemporaryFolder folder = new();
+        Load(name).Save(folder.Path);
+
+        Tokenizer again = Tokenizer.Load(folder.Path);
+
+        Assert.Equal(Load(name).ContentHash, again.ContentHash);
+        foreach (string text in (string[])["Hello <s>world\n 12\u00E9 \U0001F600", "F\u00FChrer  x"])
+        {
+            Assert.Equal(Load(name).Encode(text, addSpecialTokens: true), again.Encode(text, addSpecialTokens: true));
+        }
+    }
+
+    // Worked out by hand from the pieces and scores of the file: user-defined pieces (line breaks, digits, tabs) stand alone, words
+    // begin with U+2581, and nothing is put before what follows a line break.
+    [Theory]
+    [InlineData("", "")]
+    [InlineData("Hello world", "\u2581Hello|\u2581world")]
+    [InlineData("a\nb", "\u2581a|\n|b")]
+    [InlineData("\n\n\nx", "\u2581|\n\n\n|x")]
+    [InlineData("in 2024", "\u2581in|\u2581|2|0|2|4")]
+    [InlineData("\t\tx", "\u2581|\t\t|x")]
+    [InlineData("a  b", "\u2581a|\u2581\u2581|b")]
+    [InlineData("\u0DF4", "\u2581|<0xE0>|<0xB7>|<0xB4>")]
+    public void Grok_pieces_follow_their_kinds_and_scores(string text, string expected)
+    {
+        Tokenizer tokenizer = Load("grok-1/tokenizer.model");
+        int[] ids = tokenizer.Encode(text, addSpecialTokens: true);
+
+        Assert.Equal(expected, string.Join('|', ids.Select(tokenizer.TokenText)));
+        Assert.Equal(text, tokenizer.Decode(ids, skipSpecialTokens: false));
+        Assert.Equal((1, 2), (tokenizer.BosTokenId, tokenizer.EosTokenId));
+    }
+
     // Tokenizers do not change, so tests may share them; each file is megabytes to read.
-    private static Tokenizer Load(string name) => Loaded.GetOrAdd(name, file => new Lazy<Tokenizer>(() => Tokenizer.Load(Fixture(file)))).Value;
+    private static Tokenizer Load(string name) => Loaded.GetOrAdd(name, file => new Lazy<Tokenizer>(() => GgufTokenizer.LoadAny(Fixture(file)))).Value;
 
     private static string Fixture(string name)
     {

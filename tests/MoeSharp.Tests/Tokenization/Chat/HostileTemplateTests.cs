@@ -93,7 +93,7 @@ public class HostileTemplateTests
             + "{% for m2 in messages if m2.role is string %}{% if loop.first and m2['content'][:2] in 'Hi' %}{{ m(m2.content | upper | trim, q=1 + 2) }}"
             + "{% elif not ns.b.k > 3 %}{% set ns.a = ns.a + [loop.index0] %}{% else %}{{ ns.a | tojson }}{% endif %}{% endfor %}{{ 'a,b'.split(',')[-1] }}{# end #}";
         Random random = new(31);
-        for (int round = 0; round < 20_000; round++)
+        for (int round = 0; round < 5_000; round++)
         {
             char[] damaged = Whole.ToCharArray();
             for (int count = random.Next(1, 4); count > 0; count--)

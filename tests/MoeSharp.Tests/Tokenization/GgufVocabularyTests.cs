@@ -1,0 +1,160 @@
+using MoeSharp.Tokenization;
+
+namespace MoeSharp.Tests.Tokenization;
+
+/// <summary>Vocabularies of GGUF files: both kinds, and what a hostile one may hold.</summary>
+public class GgufVocabularyTests
+{
+    [Fact]
+    public void Byte_level_merges_encode_and_decode()
+    {
+        Tokenizer tokenizer = Tokenizer.FromGguf(Merged(), "test");
+
+        Assert.Equal("<|bos|>|ab|\u0120|ab|<|user|>|a", Tokens(tokenizer, "ab ab<|user|>a"));
+        Assert.Equal("ab ab<|user|>a", tokenizer.Decode(tokenizer.Encode("ab ab<|user|>a", addSpecialTokens: false), skipSpecialTokens: false));
+        Assert.True(tokenizer.IsSpecial(256));
+        Assert.False(tokenizer.IsSpecial(257));
+        Assert.False(tokenizer.HasToken(258)); // [PAD258] is no text.
+        Assert.Equal((256, 259, 260), (tokenizer.BosTokenId, tokenizer.EosTokenId, tokenizer.EndOfTurnTokenId));
+        Assert.Equal("{{ bos_token }}", tokenizer.ChatTemplates.Single().Source);
+    }
+
+    [Fact]
+    public void Scores_encode_and_decode()
+    {
+        Tokenizer tokenizer = Tokenizer.FromGguf(Scored(), "test");
+
+        Assert.Equal("<s>|\u2581ab|\n|ab", Tokens(tokenizer, "ab\nab"));
+        Assert.Equal("<s>|ab", Tokens(Tokenizer.FromGguf(Scored() with { AddSpacePrefix = false }, "test"), "ab"));
+        Assert.Equal("\u2581ab|</s>", Tokens(Tokenizer.FromGguf(Scored() with { AddBos = false, AddEos = true }, "test"), "ab"));
+    }
+
+    [Fact]
+    public void A_whole_tokenizer_file_decides_everything()
+    {
+        GgufVocabulary vocabulary = Scored() with { HuggingFaceJson = SmallVocabulary.Characters().ToJsonString(), Bos = 1, AddBos = null, Pre = "whatever" };
+
+        Assert.Equal("ab|aa|c", Tokens(Tokenizer.FromGguf(vocabulary, "test"), "abaac"));
+        Assert.Equal("<s>|ab", Tokens(Tokenizer.FromGguf(vocabulary with { AddBos = true }, "test"), "ab"));
+    }
+
+    public static TheoryData<string, string> Broken => new()
+    {
+        { "no tokens", "has 0 tokens" },
+        { "scores", "scores has 1 entries for" },
+        { "no scores", "scores is missing" },
+        { "types", "token_type has 1 entries for" },
+        { "type 7", "token_type[3] is 7" },
+        { "type -1", "token_type[3] is -1" },
+        { "bos", "bos_token_id is 99999, but there are" },
+        { "no bos", "add_bos_token is true, but there is no bos_token_id" },
+        { "no eos", "add_eos_token is true, but there is no eos_token_id" },
+        { "twice", "token 4 ('ab') is empty, or there is another" },
+        { "score NaN", "has a score that is not a number" },
+        { "long", "is longer than 512 characters" },
+        { "model", "'rwkv'; only gpt2 and llama are supported" },
+        { "no merges", "merges is missing" },
+        { "merge", "merges[0] uses 'nowhere'" },
+        { "merge form", "merges[0] is not two tokens" },
+        { "no pre", "pre is missing; known are gpt-2, olmo" },
+        { "pre", "pre is 'kimi-k2'; known are" },
+        { "merged twice", "holds 'ab' twice" },
+        { "json", "tokenizer.huggingface.json is not valid JSON" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Broken))]
+    public void A_broken_vocabulary_is_named_with_place_and_rule(string damage, string expected)
+    {
+        string message = Assert.Throws<FileFormatException>(() => Tokenizer.FromGguf(Damage(damage), "bad.gguf")).Message;
+
+        Assert.StartsWith("bad.gguf: ", message, StringComparison.Ordinal);
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("gpt-2", "a1b| 22|  | x")]
+    [InlineData("starcoder", "a|1|b| |2|2|  | x")]
+    [InlineData("qwen2", "a|1|b| |2|2|  | x")]
+    [InlineData("llama-bpe", "a|1|b| |22|  | x")]
+    [InlineData("deepseek-v3", "a|1|b| |22|  | x")]
+    [InlineData("gpt-4o", "a|1|b| |22|  | x")]
+    public void The_name_chooses_how_text_is_cut(string pre, string expected)
+    {
+        // With every pair of the text a merge, what stays apart is what was cut.
+        string[] words = ["a1", "a1b", "22", "\u012022", "\u0120\u0120", "\u0120x"];
+        GgufVocabulary vocabulary = Merged() with { Pre = pre };
+        vocabulary = vocabulary with
+        {
+            Tokens = [.. vocabulary.Tokens, .. words],
+            TokenTypes = [.. vocabulary.TokenTypes!, .. words.Select(_ => 1)],
+            Merges = ["a 1", "a1 b", "2 2", "\u0120 22", "\u0120 \u0120", "\u0120 x"],
+        };
+        Tokenizer tokenizer = Tokenizer.FromGguf(vocabulary, "test");
+        string cut = string.Join('|', tokenizer.Encode("a1b 22   x", addSpecialTokens: false).Select(tokenizer.TokenText)).Replace('\u0120', ' ');
+
+        Assert.Equal(pre == "gpt-2" ? "a|1|b| 22|  | x" : expected, cut);
+    }
+
+    private static GgufVocabulary Damage(string damage) => damage switch
+    {
+        "no tokens" => Scored() with { Tokens = [] },
+        "scores" => Scored() with { Scores = [0] },
+        "no scores" => Scored() with { Scores = null },
+        "types" => Scored() with { TokenTypes = [1] },
+        "type 7" => Scored() with { TokenTypes = Put(Scored().TokenTypes!, 3, 7) },
+        "type -1" => Scored() with { TokenTypes = Put(Scored().TokenTypes!, 3, -1) },
+        "bos" => Scored() with { Bos = 99999 },
+        "no bos" => Scored() with { Bos = null, AddBos = true },
+        "no eos" => Scored() with { Eos = null, AddEos = true },
+        "twice" => Scored() with { Tokens = Put(Put(Scored().Tokens, 3, "ab"), 4, "ab"), TokenTypes = Put(Scored().TokenTypes!, 3, 4), Scores = Scored().Scores },
+        "score NaN" => Scored() with { Scores = Put(Scored().Scores!, Scored().Scores!.Count - 1, float.NaN) },
+        "long" => Scored() with { Tokens = Put(Scored().Tokens, Scored().Tokens.Count - 1, new string('x', 513)) },
+        "model" => Scored() with { Model = "rwkv" },
+        "no merges" => Merged() with { Merges = null },
+        "merge" => Merged() with { Merges = ["nowhere b"] },
+        "merge form" => Merged() with { Merges = ["ab"] },
+        "no pre" => Merged() with { Pre = null },
+        "pre" => Merged() with { Pre = "kimi-k2" },
+        "merged twice" => Merged() with { Tokens = Put(Merged().Tokens, 0, "ab") },
+        _ => Scored() with { HuggingFaceJson = "{" },
+    };
+
+    private static IReadOnlyList<T> Put<T>(IReadOnlyList<T> list, int index, T value) => [.. list.Take(index), value, .. list.Skip(index + 1)];
+
+    private static GgufVocabulary Merged()
+    {
+        List<string> tokens = [.. Enumerable.Range(0, 256).Select(value => ByteAlphabet.ToCharacter((byte)value).ToString())];
+        tokens.AddRange(["<|bos|>", "<|user|>", "[PAD258]", "<|eos|>", "<|eot|>", "ab"]);
+        return new GgufVocabulary
+        {
+            Model = "gpt2",
+            Pre = "starcoder",
+            Tokens = tokens,
+            TokenTypes = [.. Enumerable.Repeat(1, 256), 3, 4, 4, 3, 3, 1],
+            Merges = ["a b"],
+            Bos = 256,
+            Eos = 259,
+            Eot = 260,
+            AddBos = true,
+            ChatTemplate = "{{ bos_token }}",
+        };
+    }
+
+    private static GgufVocabulary Scored()
+    {
+        SentencePieceModel model = SentencePieceTests.Small();
+        return new GgufVocabulary
+        {
+            Model = "llama",
+            Tokens = model.Pieces,
+            Scores = model.Scores,
+            TokenTypes = [.. model.Kinds.Select(kind => (int)kind)],
+            Bos = 1,
+            Eos = 2,
+        };
+    }
+
+    private static string Tokens(Tokenizer tokenizer, string text) =>
+        string.Join('|', tokenizer.Encode(text, addSpecialTokens: true).Select(tokenizer.TokenText));
+}
