@@ -18,7 +18,20 @@ public static class WeightNames
     private static readonly FamilyNames[] s_families =
     [
         new("deepseek", DeepSeekNames.Slices, _ => []),
+        new("deepseek_v2", DeepSeekNames.Slices, _ => []),
+        new("deepseek_v3", DeepSeekNames.Slices, DeepSeekNames.DraftLayers),
+        new("mixtral", MixtralNames.Slices, _ => []),
+        new("qwen2_moe", QwenMoeNames.Slices, _ => []),
+        new("qwen3_moe", QwenMoeNames.Slices, _ => []),
+        new("olmoe", QwenMoeNames.Slices, _ => []),
+        new("dbrx", DbrxNames.Slices, _ => []),
+        new("arctic", MixtralNames.Slices, _ => []),
+        new("llama_moe", LlamaMoeNames.Slices, LlamaMoeNames.Noise),
+        new("grok-1", GrokNames.Slices, _ => []),
+        new("minimax", MixtralNames.Slices, _ => []),
+        new("gpt_oss", GptOssNames.Slices, _ => []),
         new("llama", LlamaNames.Slices, _ => []),
+        new("qwen2", LlamaNames.Slices, _ => []),
     ];
 
     /// <summary>Every tensor of a checkpoint as this program writes it, in the order of the model's parameters.</summary>

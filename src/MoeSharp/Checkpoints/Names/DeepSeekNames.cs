@@ -2,27 +2,45 @@ using MoeSharp.Model;
 
 namespace MoeSharp.Checkpoints.Names;
 
-/// <summary>DeepSeekMoE (<c>deepseek</c>).</summary>
+/// <summary>DeepSeekMoE, DeepSeek-V2 and V3 (<c>deepseek</c>, <c>deepseek_v2</c>, <c>deepseek_v3</c>).</summary>
 internal static class DeepSeekNames
 {
     public static IEnumerable<WeightSlice> Slices(ModelConfig config, TensorPresence isPresent) => NameParts.Decoder(
         config,
-        layer => NameParts.Attention(config, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn.")),
+        layer => config.LatentAttention is { } latent
+            ? LatentNames.Attention(config, latent, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn."))
+            : NameParts.Attention(config, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn.")),
         layer => config.IsMoeLayer(layer) && config.Moe is { } moe
             ? Experts(config, moe, isPresent, NameParts.Ours(layer, "moe."), NameParts.Theirs(layer, "mlp."))
             : NameParts.FeedForward(NameParts.Ours(layer, "feed_forward."), NameParts.Theirs(layer, "mlp."), FeedForwardNames.Usual, config.HiddenSize, config.IntermediateSize));
 
+    /// <summary>Layers behind the last draft further tokens; the model's own logits do not see them.</summary>
+    public static IEnumerable<string> DraftLayers(ModelConfig config) => [$"model.layers.{config.NumHiddenLayers}.*"];
+
     private static IEnumerable<WeightSlice> Experts(ModelConfig config, MoeConfig moe, TensorPresence isPresent, string ours, string theirs)
     {
-        IEnumerable<WeightSlice> slices = NameParts.Experts(isPresent, ours + "experts.", theirs + "experts.", FeedForwardNames.Usual, config.HiddenSize, moe);
         if (moe.Router == RouterKind.TopK)
         {
-            slices = slices.Prepend(WeightSlice.Whole(theirs + "gate.weight", ours + "router", 0, moe.NumExperts, config.HiddenSize));
+            yield return WeightSlice.Whole(theirs + "gate.weight", ours + "router", 0, moe.NumExperts, config.HiddenSize);
         }
 
-        long sharedWidth = (long)moe.NumSharedExperts * moe.IntermediateSize; // all shared experts are one feed-forward
-        return sharedWidth == 0
-            ? slices
-            : slices.Concat(NameParts.FeedForward(ours + "shared_experts.", theirs + "shared_experts.", FeedForwardNames.Usual, config.HiddenSize, sharedWidth));
+        if (moe.HasSelectionBias)
+        {
+            yield return WeightSlice.Whole(theirs + "gate.e_score_correction_bias", ours + "selection_bias", 0, moe.NumExperts);
+        }
+
+        foreach (WeightSlice slice in NameParts.Experts(isPresent, ours + "experts.", theirs + "experts.", FeedForwardNames.Usual, config.HiddenSize, moe))
+        {
+            yield return slice;
+        }
+
+        if (moe.SharedWidth > 0)
+        {
+            // All shared experts are one feed-forward.
+            foreach (WeightSlice slice in NameParts.FeedForward(ours + "shared_experts.", theirs + "shared_experts.", FeedForwardNames.Usual, config.HiddenSize, moe.SharedWidth))
+            {
+                yield return slice;
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@ using MoeSharp.Model;
 
 namespace MoeSharp.Checkpoints.Names;
 
-/// <summary>Dense LLaMA (<c>llama</c>).</summary>
+/// <summary>Dense decoders (<c>llama</c>, <c>qwen2</c>).</summary>
 internal static class LlamaNames
 {
     public static IEnumerable<WeightSlice> Slices(ModelConfig config, TensorPresence isPresent) => NameParts.Decoder(

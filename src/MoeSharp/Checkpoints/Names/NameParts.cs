@@ -10,6 +10,9 @@ internal readonly record struct FeedForwardNames(string Gate, string Up, string 
 {
     /// <summary>The names of most families.</summary>
     public static FeedForwardNames Usual => new("gate_proj.weight", "up_proj.weight", "down_proj.weight");
+
+    /// <summary>The names of Mixtral and its relatives: the third matrix is the second that is multiplied.</summary>
+    public static FeedForwardNames Numbered => new("w1.weight", "w3.weight", "w2.weight");
 }
 
 /// <summary>What name tables of several families share. Tables are lazy: a hostile configuration may describe billions of tensors.</summary>
@@ -50,7 +53,7 @@ internal static class NameParts
     /// <summary>Path of a weight of a layer in most families' files.</summary>
     public static string Theirs(int layer, string rest) => $"model.layers.{layer}.{rest}";
 
-    /// <summary>Separate q, k, v and o projections, with biases where the configuration has them. Query, key and value rows lie one after the other in one matrix.</summary>
+    /// <summary>Separate q, k, v and o projections, with the biases, norms and sinks that the configuration has. Query, key and value rows lie one after the other in one matrix.</summary>
     /// <param name="config">Architecture.</param>
     /// <param name="ours">Path of the attention layer in the model, with its dot.</param>
     /// <param name="theirs">Path in the file, with its dot.</param>
@@ -67,6 +70,18 @@ internal static class NameParts
         foreach ((string name, long firstRow, long rows) in config.AttentionBias ? parts : [])
         {
             yield return WeightSlice.Whole($"{theirs}{name}.bias", ours + "qkv_bias", firstRow, rows);
+        }
+
+        if (config.QueryKeyNorm != QueryKeyNorm.None)
+        {
+            bool isPerHead = config.QueryKeyNorm == QueryKeyNorm.PerHead;
+            yield return WeightSlice.Whole(theirs + "q_norm.weight", ours + "query_norm", 0, isPerHead ? config.HeadDim : queryRows);
+            yield return WeightSlice.Whole(theirs + "k_norm.weight", ours + "key_norm", 0, isPerHead ? config.HeadDim : keyRows);
+        }
+
+        if (config.HasAttentionSinks)
+        {
+            yield return WeightSlice.Whole(theirs + "sinks", ours + "sinks", 0, config.NumAttentionHeads);
         }
 
         yield return WeightSlice.Whole(theirs + "o_proj.weight", ours + "output_projection", 0, config.HiddenSize, queryRows);
