@@ -12,6 +12,7 @@ public static class BenchSuites
         ["layer16b"] = LayerBenchmarks.Run,
         ["attention"] = AttentionBenchmarks.Run,
         ["elementwise"] = ElementwiseBenchmarks.Run,
+        ["formats"] = _ => FormatBenchmarks.Run(),
     };
 
     /// <summary>Names of the suites; the first one runs when none is asked for.</summary>

@@ -24,6 +24,7 @@ public sealed class SimdWidthTests
         typeof(CausalAttentionTests),
         typeof(AttentionOptionTests),
         typeof(BlockDecoderTests),
+        typeof(BlockEncoderBytesTests),
     ];
 
     [Theory]
