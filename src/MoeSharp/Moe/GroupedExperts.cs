@@ -33,9 +33,9 @@ public sealed class GroupedExperts
     public GroupedExperts(string name, int numExperts, int hiddenSize, int intermediateSize, GatedActivation activation, bool hasBias, ICollection<Parameter> parameters)
     {
         Parameter gateUp = Add(new Parameter($"{name}.gate_up_projection", new Shape(numExperts, 2 * intermediateSize, hiddenSize)), parameters);
-        Parameter? gateUpBias = hasBias ? Add(new Parameter($"{name}.gate_up_bias", new Shape(numExperts, 2 * intermediateSize)), parameters) : null;
+        Parameter? gateUpBias = hasBias ? Add(new Parameter($"{name}.gate_up_bias", new Shape(checked(numExperts * 2 * intermediateSize))), parameters) : null;
         Parameter down = Add(new Parameter($"{name}.down_projection", new Shape(numExperts, hiddenSize, intermediateSize)), parameters);
-        Parameter? downBias = hasBias ? Add(new Parameter($"{name}.down_bias", new Shape(numExperts, hiddenSize)), parameters) : null;
+        Parameter? downBias = hasBias ? Add(new Parameter($"{name}.down_bias", new Shape(checked(numExperts * hiddenSize))), parameters) : null;
         _weights = new ExpertWeights(gateUp, gateUpBias, down, downBias, activation);
     }
 

@@ -6,9 +6,9 @@ namespace MoeSharp.Ops;
 
 /// <summary>The weights of all experts of a layer and the function between them.</summary>
 /// <param name="GateUp">[experts, 2 intermediate, hidden]: gate rows, then up rows.</param>
-/// <param name="GateUpBias">[experts, 2 intermediate], or null.</param>
+/// <param name="GateUpBias">[experts * 2 intermediate], or null.</param>
 /// <param name="Down">[experts, hidden, intermediate].</param>
-/// <param name="DownBias">[experts, hidden], or null.</param>
+/// <param name="DownBias">[experts * hidden], or null.</param>
 /// <param name="Activation">Function of gate and up.</param>
 public readonly record struct ExpertWeights(Parameter GateUp, Parameter? GateUpBias, Parameter Down, Parameter? DownBias, GatedActivation Activation);
 

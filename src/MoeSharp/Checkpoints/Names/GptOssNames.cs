@@ -39,7 +39,7 @@ internal static class GptOssNames
             yield return slice;
         }
 
-        yield return WeightSlice.Whole(theirs + "experts.down_proj_bias", ours + "experts.down_bias", 0, experts, hidden);
+        yield return new WeightSlice(theirs + "experts.down_proj_bias", [experts, hidden], ours + "experts.down_bias", 0, experts * hidden, 1);
     }
 
     private static IEnumerable<WeightSlice> Down(ModelConfig config, MoeConfig moe, bool isInBlocks, string ours, string theirs)
