@@ -12,8 +12,29 @@ public sealed class RoutingRecord
     /// <summary>The MoE layers of the last pass, in order.</summary>
     public IReadOnlyList<LayerRouting> Layers => _layers.Count == _used ? _layers : _layers.GetRange(0, _used);
 
+    /// <summary>Number of MoE layers in the last pass.</summary>
+    public int NumLayers => _used;
+
     /// <summary>Starts a new pass.</summary>
     public void Reset() => _used = 0;
+
+    /// <summary>Share of an expert in the slots of all layers, times the number of experts: 1 when balanced.</summary>
+    /// <param name="expert">Expert; the same index in every layer.</param>
+    public double JointLoad(int expert)
+    {
+        (long own, long all) = (0, 0);
+        for (int layer = 0; layer < _used; layer++)
+        {
+            long[] counts = _layers[layer].TokensPerExpert;
+            own += counts[expert];
+            foreach (long count in counts)
+            {
+                all += count;
+            }
+        }
+
+        return all == 0 ? 0 : (double)own / all * _layers[0].TokensPerExpert.Length;
+    }
 
     /// <summary>The next layer's record, reused from the pass before.</summary>
     /// <param name="layer">Index of the decoder layer.</param>
@@ -46,6 +67,12 @@ public sealed class LayerRouting
     /// <summary>Device-level balance loss without its factor; 1 when balanced, 0 when off.</summary>
     public double DeviceLoss { get; set; }
 
+    /// <summary>Communication loss without its factor; 0 when off.</summary>
+    public double CommunicationLoss { get; set; }
+
+    /// <summary>Mean score of each expert over the pass's tokens, [experts]; zeros unless losses are taken over all layers.</summary>
+    public double[] MeanScores { get; private set; } = [];
+
     /// <summary>Router z-loss without its factor; 0 when off.</summary>
     public double ZLoss { get; set; }
 
@@ -66,11 +93,12 @@ public sealed class LayerRouting
         Layer = layer;
         if (TokensPerExpert.Length != numExperts)
         {
-            TokensPerExpert = new long[numExperts];
+            (TokensPerExpert, MeanScores) = (new long[numExperts], new double[numExperts]);
         }
 
         Array.Clear(TokensPerExpert);
-        (ExpertLoss, DeviceLoss, ZLoss) = (0, 0, 0);
+        Array.Clear(MeanScores);
+        (ExpertLoss, DeviceLoss, CommunicationLoss, ZLoss) = (0, 0, 0, 0);
         (RouterLogits, RouterProbs, ExpertIds, RoutingWeights) = ([], [], [], []);
     }
 }

@@ -53,6 +53,21 @@ public sealed class LanguageModel : IDisposable
     /// <summary>Precision of the activations that meet packed weights in every pass of this model; null leaves it to the context.</summary>
     public ActivationPrecision? Activations { get; set; }
 
+    /// <summary>The selection bias of a layer's experts, or null where there is none.</summary>
+    /// <param name="layer">Decoder layer.</param>
+    public Parameter? SelectionBias(int layer)
+    {
+        foreach (Parameter parameter in _parameters)
+        {
+            if (Moe.Balance.SelectionBias.Is(parameter) && parameter.Name == Moe.Balance.SelectionBias.NameIn($"layers.{layer}.moe"))
+            {
+                return parameter;
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>Forward and backward: adds to (or, where empty, sets) every parameter's gradient.</summary>
     /// <param name="batch">Rows with targets.</param>
     /// <param name="balance">Auxiliary losses.</param>

@@ -1,6 +1,7 @@
 using MoeSharp.Kernels;
 using MoeSharp.Layers;
 using MoeSharp.Moe;
+using MoeSharp.Moe.Balance;
 using MoeSharp.Moe.Routing;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
@@ -46,7 +47,7 @@ internal static class MoeAssembly
         Parameter? selectionBias = null;
         if (moe.HasSelectionBias)
         {
-            place.Parameters.Add(selectionBias = new Parameter($"{place.Name}.selection_bias", new Shape(moe.NumExperts)));
+            place.Parameters.Add(selectionBias = new Parameter(SelectionBias.NameIn(place.Name), new Shape(moe.NumExperts)));
         }
 
         bool divides = moe.NormTopKProb && moe.TopK > 1;

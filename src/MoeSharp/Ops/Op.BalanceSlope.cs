@@ -17,6 +17,16 @@ public static partial class Op
         node.Save(slopes);
     }
 
+    /// <summary>Gives every row the gradient of the expert-level loss over all layers; loads are taken when the pass is walked back, after the last layer.</summary>
+    /// <param name="scores">[tokens, experts].</param>
+    /// <param name="factor">Factor on the loss.</param>
+    /// <param name="context">Context of a training pass.</param>
+    public static void AddJointSlopes(Tensor scores, float factor, ForwardContext context)
+    {
+        JointSlopeNode node = context.Tape!.Record<JointSlopeNode>(null, context.Timer.Current); // callers run it in training passes only
+        (node.Scores, node.Factor) = (scores, factor);
+    }
+
     /// <summary>Gradient of the mean squared log-sum-exp of router logits: 2 lse / tokens * softmax per row.</summary>
     /// <param name="logits">[tokens, experts].</param>
     /// <param name="probs">Softmax of the logits.</param>
@@ -50,6 +60,33 @@ public static partial class Op
             {
                 Elementwise.AddBias(context.Workers, rows, experts, Slopes.Data.Slice(group * experts, experts), gradient.Slice(group * rows * experts, rows * experts));
             }
+        }
+    }
+
+    private sealed class JointSlopeNode : TapeNode
+    {
+        private float[] _slopes = []; // [experts]
+
+        public Tensor Scores = null!;
+        public float Factor;
+
+        // L = factor sum_i f_i P_i, P_i a mean over layers * tokens rows.
+        public override void Backward(ForwardContext context)
+        {
+            (int tokens, int experts) = (Scores.Rows, Scores.Columns);
+            Array.Resize(ref _slopes, experts);
+            for (int expert = 0; expert < experts; expert++)
+            {
+                _slopes[expert] = (float)(Factor * context.Routing.JointLoad(expert) / ((double)context.Routing.NumLayers * tokens));
+            }
+
+            Span<float> gradient = Scores.WriteGradient(out bool accumulate);
+            if (!accumulate)
+            {
+                Elementwise.Clear(context.Workers, gradient);
+            }
+
+            Elementwise.AddBias(context.Workers, tokens, experts, _slopes, gradient);
         }
     }
 

@@ -95,9 +95,11 @@ public sealed record TrainingConfig
         Require(Schedule.FirstDropAt is >= 0 and <= 1 && Schedule.SecondDropAt >= Schedule.FirstDropAt, $"schedule.first_drop_at {Schedule.FirstDropAt} and second_drop_at {Schedule.SecondDropAt} must be shares of the run in this order");
         Require(Schedule.DropFactor is > 0 and <= 1, $"schedule.drop_factor {Schedule.DropFactor} must lie above 0 and not above 1");
         Require(Schedule.FinalShare is >= 0 and <= 1, $"schedule.final_share {Schedule.FinalShare} must lie between 0 and 1");
-        Require(Balance.ExpertAlpha >= 0 && Balance.DeviceAlpha >= 0 && Balance.ZLossAlpha >= 0, "balance.expert_alpha, device_alpha and z_loss_alpha must not be negative");
+        Require(Balance.ExpertAlpha >= 0 && Balance.DeviceAlpha >= 0 && Balance.ZLossAlpha >= 0 && Balance.CommunicationAlpha >= 0 && Balance.BiasUpdateSpeed >= 0, "balance.expert_alpha, device_alpha, communication_alpha, z_loss_alpha and bias_update_speed must not be negative");
         Require(Balance.NumDeviceGroups >= 1, $"balance.num_device_groups {Balance.NumDeviceGroups} must be at least 1");
-        Require(Model?.Moe is not { } moe || Balance.DeviceAlpha == 0 || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {Model?.Moe?.NumExperts} routed experts of the model");
+        Require(Balance.MaxDevicesPerToken >= 1, $"balance.max_devices_per_token {Balance.MaxDevicesPerToken} must be at least 1");
+        Require(Balance.BiasUpdateSpeed == 0 || Model?.Moe is { HasSelectionBias: true }, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
+        Require(Model?.Moe is not { } moe || (Balance.DeviceAlpha == 0 && Balance.CommunicationAlpha == 0) || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {Model?.Moe?.NumExperts} routed experts of the model");
         Require(Model is null || Batch.SequenceLength <= Model.MaxPositionEmbeddings, $"batch.sequence_length {Batch.SequenceLength} is longer than the model's max_position_embeddings {Model?.MaxPositionEmbeddings}; shorten it, or set model.max_position_embeddings");
         Require(Validation.EverySteps >= 0 && Validation.Tokens >= 0, "validation.every_steps and validation.tokens must not be negative");
         Require(Checkpoint.EverySteps >= 0, $"checkpoint.every_steps {Checkpoint.EverySteps} must not be negative");

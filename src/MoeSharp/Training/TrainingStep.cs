@@ -3,6 +3,8 @@ using MoeSharp.Data;
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
+using MoeSharp.Moe.Balance;
+using MoeSharp.Tensors;
 
 namespace MoeSharp.Training;
 
@@ -18,6 +20,7 @@ public sealed class TrainingStep : IDisposable
     private readonly TimeProvider _clock;
     private readonly double _flopsPerToken;
     private readonly double _flopsPerPair;
+    private readonly Parameter?[] _selectionBiases; // by decoder layer
 
     /// <summary>Allocates gradients and moments for the model.</summary>
     /// <param name="config">Configuration.</param>
@@ -30,6 +33,7 @@ public sealed class TrainingStep : IDisposable
         (_config, _model, _loader, _clock) = (config, model, loader, clock);
         Optimizer = new AdamWOptimizer(model.Parameters, config.Optimizer);
         _context = new ForwardContext(workers);
+        _selectionBiases = [.. Enumerable.Range(0, model.Config.NumHiddenLayers).Select(model.SelectionBias)];
         ModelSize size = ModelSize.Of(model.Config);
         (_flopsPerToken, _flopsPerPair) = (size.TrainingFlopsPerToken, size.TrainingFlopsPerAttentionPair);
     }
@@ -60,6 +64,7 @@ public sealed class TrainingStep : IDisposable
         if (double.IsFinite(sums.Loss) && double.IsFinite(norm))
         {
             Optimizer.Step(learningRate, norm, _context.Workers);
+            MoveSelectionBiases();
         }
 
         _context.Timer.Switch(StepPart.Other);
@@ -91,6 +96,17 @@ public sealed class TrainingStep : IDisposable
     {
         Optimizer.Dispose();
         _context.Dispose();
+    }
+
+    private void MoveSelectionBiases()
+    {
+        for (int index = 0; index < Load.NumLayers && _config.Balance.BiasUpdateSpeed > 0; index++)
+        {
+            if (_selectionBiases[Load.Layer(index)] is { } bias)
+            {
+                SelectionBias.Move(bias.Value, Load.TokensPerExpert(index), _config.Balance.BiasUpdateSpeed);
+            }
+        }
     }
 
     private Sums Accumulate(int numPasses, float tokenScale, float auxiliaryScale)

@@ -1,31 +1,32 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using MoeSharp.Execution;
 
 namespace MoeSharp.Verification;
 
 /// <summary>The JSON files of a fixture folder: its tokens and the expectations that are not tensors.</summary>
 internal sealed record FixtureFiles(string Folder, FixtureTokens Tokens, FixtureExpectations Expectations)
 {
+    public const string Expected = "expected.json";
     public const string Logits = "expected_logits.safetensors";
     public const string Intermediates = "intermediates.safetensors";
     public const string Gradients = "grads.safetensors";
     public const string LossGradients = "grads_ce_only.safetensors";
     public const string UpdatedWeights = "weights_after_steps.safetensors";
+    public const string MovedBiases = "bias_after_update.safetensors";
 
-    private static readonly string[] s_known = [Logits, Intermediates, Gradients, LossGradients, UpdatedWeights];
+    private static readonly string[] s_known = [Logits, Intermediates, Gradients, LossGradients, UpdatedWeights, MovedBiases];
 
     public static FixtureFiles Load(string folder)
     {
         if (!Directory.Exists(folder))
         {
-            throw new ConfigurationException($"{folder}: no such folder. Give a folder with config.json, weights, tokens.json and expected.json.");
+            throw new ConfigurationException($"{folder}: no such folder. Give a folder with config.json, weights, tokens.json and expected.json, or with model.gguf, tokens.json and logits.f32.");
         }
 
         return new FixtureFiles(
             folder,
             Read(Path.Combine(folder, "tokens.json"), FixtureJson.Default.FixtureTokens),
-            Read(Path.Combine(folder, "expected.json"), FixtureJson.Default.FixtureExpectations));
+            Read(Path.Combine(folder, Expected), FixtureJson.Default.FixtureExpectations));
     }
 
     public string PathOf(string file) => Path.Combine(Folder, file);
@@ -85,39 +86,9 @@ internal sealed record FixtureTraining
 
     public FixtureSteps? Steps { get; init; }
 
-    /// <summary>The balance losses that the options describe.</summary>
-    /// <param name="isPerSequence">seq_aux of the model's config.json.</param>
-    public BalanceConfig Balance(bool isPerSequence)
-    {
-        BalanceConfig balance = new() { Scope = isPerSequence ? BalanceScope.Sequence : BalanceScope.Batch };
-        foreach ((string name, JsonElement value) in Options)
-        {
-            balance = name switch
-            {
-                "alpha_expert" => balance with { ExpertAlpha = value.GetSingle() },
-                "alpha_device" => balance with { DeviceAlpha = value.GetSingle() },
-                "device_groups" => balance with { NumDeviceGroups = CountGroups(value) },
-                _ => throw new ConfigurationException($"train.options.{name} is not supported"),
-            };
-        }
-
-        return balance;
-    }
-
-    private static int CountGroups(JsonElement groups)
-    {
-        int size = groups[0].GetArrayLength();
-        int next = 0;
-        foreach (JsonElement group in groups.EnumerateArray())
-        {
-            if (group.GetArrayLength() != size || group.EnumerateArray().Any(expert => expert.GetInt32() != next++))
-            {
-                throw new ConfigurationException("train.options.device_groups are not equal runs of neighbouring experts, the only kind that is supported");
-            }
-        }
-
-        return groups.GetArrayLength();
-    }
+    /// <summary>What else the fixture says about training: loads by layer, notes about its own accuracy.</summary>
+    [JsonExtensionData]
+    public Dictionary<string, JsonElement> Others { get; init; } = [];
 }
 
 /// <summary>A short run of the optimiser.</summary>
@@ -150,5 +121,6 @@ internal sealed record FixtureAdamW
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(FixtureTokens))]
+[JsonSerializable(typeof(int[]))]
 [JsonSerializable(typeof(FixtureExpectations))]
 internal sealed partial class FixtureJson : JsonSerializerContext;

@@ -1,52 +1,87 @@
 using System.Text.Json;
 using MoeSharp.Checkpoints;
-using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
 
 namespace MoeSharp.Verification;
 
-/// <summary>Runs a model folder that carries expected results and compares everything that it expects.</summary>
+/// <summary>Runs a folder that carries expected results and compares everything that it expects.</summary>
 /// <remarks>
-/// Files: config.json and weights; tokens.json; expected.json; and, where present, expected_logits, intermediates, grads,
-/// grads_ce_only and weights_after_steps as safetensors. An expectation that is not understood is a failure, never silence.
+/// Four kinds of folders: a Hugging Face model with tokens.json, expected.json and, where present, expected_logits, intermediates, grads, grads_ce_only,
+/// weights_after_steps and bias_after_update as safetensors; a model.gguf with tokens.json and logits.f32; and two kinds of stored weights with the values they
+/// decode to. An expectation that is not understood is a failure, never silence.
 /// </remarks>
 public static class FixtureVerifier
 {
+    // A folder is of the first kind whose file it has.
+    private static readonly (string File, Action<string, VerificationDump, WorkerPool, VerificationResults> Compare)[] s_kinds =
+    [
+        (GgufVerification.ModelFile, (folder, dump, workers, results) => new GgufVerification(folder, workers, results).Run(dump)),
+        (DecodingVerification.BlocksFile, (folder, _, _, results) => DecodingVerification.CompareBlocks(folder, results)),
+        (DecodingVerification.IndexFile, (folder, _, _, results) => DecodingVerification.CompareRows(folder, results)),
+        (FixtureFiles.Expected, CompareModel),
+    ];
+
+    /// <summary>The fixtures that a path names: the folder itself, or those below a folder that is none.</summary>
+    /// <param name="path">Folder.</param>
+    public static IReadOnlyList<string> Folders(string path)
+    {
+        if (!Directory.Exists(path) || IsFixture(path))
+        {
+            return [path];
+        }
+
+        string[] found = [.. Directory.EnumerateDirectories(path, "*", SearchOption.AllDirectories).Where(IsFixture).Order(StringComparer.Ordinal)];
+        return found.Length > 0 ? found : [path];
+    }
+
     /// <summary>Verifies one folder.</summary>
     /// <param name="folder">Fixture folder.</param>
     /// <param name="dumpFolder">Receives the computed tensors as safetensors files, under checkpoint names; null for none.</param>
     /// <param name="workers">Workers.</param>
-    /// <exception cref="ConfigurationException">The folder, its tokens.json or its expected.json is missing.</exception>
+    /// <exception cref="ConfigurationException">The folder, its tokens.json or its expectations are missing.</exception>
     /// <exception cref="FileFormatException">One of these is not what it should be.</exception>
     public static VerificationReport Verify(string folder, string? dumpFolder, WorkerPool workers)
     {
-        FixtureFiles fixture = FixtureFiles.Load(folder);
-        List<VerificationCheck> checks = [];
+        int kind = Array.FindIndex(s_kinds, candidate => File.Exists(Path.Combine(folder, candidate.File)));
+        if (kind < 0 || s_kinds[kind].File == FixtureFiles.Expected)
+        {
+            FixtureFiles.Load(folder); // says what is missing
+        }
+
+        VerificationResults results = new();
         try
         {
-            Compare(fixture, new VerificationDump(dumpFolder), workers, checks);
-            return new VerificationReport(folder, checks, null);
+            s_kinds[kind].Compare(folder, new VerificationDump(dumpFolder), workers, results);
+            return new VerificationReport(folder, results.Checks, results.Skipped, null);
         }
         catch (MoeSharpException exception)
         {
-            return new VerificationReport(folder, checks, exception.Message);
+            return new VerificationReport(folder, results.Checks, results.Skipped, exception.Message);
         }
     }
 
-    private static void Compare(FixtureFiles fixture, VerificationDump dump, WorkerPool workers, List<VerificationCheck> checks)
+    private static bool IsFixture(string folder) => Array.Exists(s_kinds, kind => File.Exists(Path.Combine(folder, kind.File)));
+
+    private static void CompareModel(string folder, VerificationDump dump, WorkerPool workers, VerificationResults results)
     {
-        using LanguageModel model = ModelFolder.Load(fixture.Folder);
+        FixtureFiles fixture = FixtureFiles.Load(folder);
+        using LanguageModel model = ModelFolder.Load(folder);
         foreach (string file in fixture.Unknown())
         {
-            checks.Add(new VerificationCheck(file, "not understood", double.PositiveInfinity, 0, "no comparison is known for this file"));
+            results.AddUnknown(file, "no comparison is known for this file");
         }
 
-        new ForwardVerification(fixture, model, workers, checks).Run(dump);
-        if (fixture.Expectations.Train is { } training)
+        new ForwardVerification(fixture, model, workers, results.Checks).Run(dump);
+        IReadOnlyList<string> limits = TrainingLimits.Of(model.Config);
+        if (limits.Count > 0)
         {
-            BalanceConfig balance = training.Balance(IsBalancePerSequence(fixture.PathOf(ModelFolder.ConfigFile)));
-            new TrainingVerification(fixture, training, model, workers, checks).Run(balance, dump);
+            results.Skipped.Add(new VerificationSkip("training", $"training of {model.Config.ModelType} is not supported because there is no backward pass for {string.Join(", ", limits)}"));
+        }
+        else if (fixture.Expectations.Train is { } training)
+        {
+            FixtureBalance balance = FixtureBalance.Read(training, model.Config, IsBalancePerSequence(fixture.PathOf(ModelFolder.ConfigFile)));
+            new TrainingVerification(fixture, training, model, workers, results).Run(balance, dump);
         }
     }
 

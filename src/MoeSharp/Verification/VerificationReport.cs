@@ -12,12 +12,31 @@ public sealed record VerificationCheck(string Name, string Measure, double Obser
     public bool Passed => Observed <= Tolerance;
 }
 
+/// <summary>Something that was not compared; neither passed nor failed.</summary>
+/// <param name="Name">What.</param>
+/// <param name="Reason">Why not.</param>
+public sealed record VerificationSkip(string Name, string Reason);
+
 /// <summary>Everything that a fixture folder expects, compared.</summary>
 /// <param name="Folder">The fixture.</param>
 /// <param name="Checks">Comparisons in the order in which they were made.</param>
+/// <param name="Skipped">What was left out, with the reason.</param>
 /// <param name="Failure">Why the fixture could not be run to its end, or null.</param>
-public sealed record VerificationReport(string Folder, IReadOnlyList<VerificationCheck> Checks, string? Failure)
+public sealed record VerificationReport(string Folder, IReadOnlyList<VerificationCheck> Checks, IReadOnlyList<VerificationSkip> Skipped, string? Failure)
 {
-    /// <summary>Whether everything was compared and passed.</summary>
+    /// <summary>Whether everything that could be compared was compared and passed.</summary>
     public bool Passed => Failure is null && Checks.Count > 0 && Checks.All(check => check.Passed);
+}
+
+/// <summary>What a verification has found so far.</summary>
+internal sealed class VerificationResults
+{
+    /// <summary>Comparisons.</summary>
+    public List<VerificationCheck> Checks { get; } = [];
+
+    /// <summary>What was left out.</summary>
+    public List<VerificationSkip> Skipped { get; } = [];
+
+    /// <summary>Notes an expectation that nothing here can compare: a failure, never silence.</summary>
+    public void AddUnknown(string name, string why) => Checks.Add(new VerificationCheck(name, "not understood", double.PositiveInfinity, 0, why));
 }

@@ -46,33 +46,50 @@ public sealed class BalanceLosses
 
         int groupTokens = GroupTokens(plan.NumTokens, balance.Scope, context.Batch.SequenceLength);
         int groups = plan.NumTokens / groupTokens;
+        bool isJoint = balance.Scope == BalanceScope.AllLayers; // slopes need the loads of layers to come
         Tensor slopes = context.Pool.Rent(new Shape(groups, experts)); // [groups, experts]
         for (int group = 0; group < groups; group++)
         {
             MeasureGroup(plan, scores.Probs, group * groupTokens, groupTokens);
             Array.Clear(_slopes);
-            record.ExpertLoss += ExpertLevelLoss.Measure(_loads, _meanScores, balance.ExpertAlpha, _slopes) / groups;
+            record.ExpertLoss += ExpertLevelLoss.Measure(_loads, _meanScores, isJoint ? 0 : balance.ExpertAlpha, _slopes) / groups;
             if (balance.NumDeviceGroups > 1)
             {
                 record.DeviceLoss += DeviceLevelLoss.Measure(_loads, _meanScores, balance.NumDeviceGroups, balance.DeviceAlpha, _slopes) / groups;
             }
 
-            // P is a mean over the group's tokens and the loss a mean over groups: each token's score has this share.
-            for (int expert = 0; expert < experts; expert++)
-            {
-                slopes.Data[(group * experts) + expert] = (float)(_slopes[expert] * context.AuxiliaryScale / plan.NumTokens);
-            }
+            SetSlopes(slopes, group, plan.NumTokens, context);
+        }
+
+        if (isJoint)
+        {
+            _meanScores.CopyTo(record.MeanScores);
         }
 
         record.ZLoss = scores.LogSumExp is null ? 0 : RouterZLoss.Measure(scores.LogSumExp.Data);
-        if (context.Tape is null)
+        if (context.Tape is not null)
         {
-            return;
+            LeaveGradients(scores, slopes, context);
         }
 
-        if (balance.ExpertAlpha != 0f || balance.DeviceAlpha != 0f)
+        if (balance.CommunicationAlpha != 0f)
+        {
+            RecordCommunication(plan, scores, record, context);
+        }
+    }
+
+    private void LeaveGradients(in RouterScores scores, Tensor slopes, ForwardContext context)
+    {
+        BalanceConfig balance = context.Balance;
+        bool isJoint = balance.Scope == BalanceScope.AllLayers;
+        if ((balance.ExpertAlpha != 0f && !isJoint) || balance.DeviceAlpha != 0f)
         {
             Op.AddSlopes(scores.Probs, slopes, context);
+        }
+
+        if (balance.ExpertAlpha != 0f && isJoint)
+        {
+            Op.AddJointSlopes(scores.Probs, balance.ExpertAlpha * context.AuxiliaryScale, context);
         }
 
         if (balance.ZLossAlpha != 0f)
@@ -83,6 +100,39 @@ public sealed class BalanceLosses
             }
 
             Op.AddZLoss(scores.Logits, scores.Probs, scores.LogSumExp, balance.ZLossAlpha * context.AuxiliaryScale, context);
+        }
+    }
+
+    // Always per sequence, whatever the scope of the other losses.
+    private void RecordCommunication(in RoutingPlan plan, in RouterScores scores, LayerRouting record, ForwardContext context)
+    {
+        BalanceConfig balance = context.Balance;
+        int length = GroupTokens(plan.NumTokens, BalanceScope.Sequence, context.Batch.SequenceLength);
+        int sequences = plan.NumTokens / length;
+        Tensor slopes = context.Pool.Rent(new Shape(sequences, plan.NumExperts)); // [sequences, experts]
+        for (int sequence = 0; sequence < sequences; sequence++)
+        {
+            MeasureGroup(plan, scores.Probs, sequence * length, length);
+            Array.Clear(_slopes);
+            ReadOnlySpan<int> expertIds = plan.ExpertIds.Slice(sequence * length * plan.TopK, length * plan.TopK);
+            record.CommunicationLoss += CommunicationLoss.Measure(
+                expertIds, plan.TopK, _meanScores, balance.NumDeviceGroups, balance.MaxDevicesPerToken, balance.CommunicationAlpha, _slopes) / sequences;
+            SetSlopes(slopes, sequence, plan.NumTokens, context);
+        }
+
+        if (context.Tape is not null)
+        {
+            Op.AddSlopes(scores.Probs, slopes, context);
+        }
+    }
+
+    // P is a mean over the group's tokens and the loss a mean over groups: each token's score has this share.
+    private void SetSlopes(Tensor slopes, int group, int numTokens, ForwardContext context)
+    {
+        Span<float> target = slopes.Data.Slice(group * _slopes.Length, _slopes.Length);
+        for (int expert = 0; expert < _slopes.Length; expert++)
+        {
+            target[expert] = (float)(_slopes[expert] * context.AuxiliaryScale / numTokens);
         }
     }
 
