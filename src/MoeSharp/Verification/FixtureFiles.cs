@@ -88,7 +88,7 @@ internal sealed record FixtureTraining
 
     /// <summary>What else the fixture says about training: loads by layer, notes about its own accuracy.</summary>
     [JsonExtensionData]
-    public Dictionary<string, JsonElement> Others { get; init; } = [];
+    public Dictionary<string, JsonElement> Others { get; set; } = [];
 }
 
 /// <summary>A short run of the optimiser.</summary>
