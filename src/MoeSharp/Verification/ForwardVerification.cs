@@ -10,7 +10,7 @@ namespace MoeSharp.Verification;
 internal sealed class ForwardVerification(FixtureFiles fixture, LanguageModel model, WorkerPool workers, List<VerificationCheck> checks)
 {
     private const double LogitTolerance = 1e-4; // a float32 pass differs by 1e-6 to 1e-5 from the float64 expectations
-    private const double ScoreTolerance = 1e-5; // scores and weights are at most 1
+    private const double ScoreTolerance = 1e-5; // scores are at most 1
     private const double LossTolerance = 1e-5; // relative
 
     /// <summary>Runs every comparison that the fixture has expectations for.</summary>
@@ -49,12 +49,13 @@ internal sealed class ForwardVerification(FixtureFiles fixture, LanguageModel mo
             known[index == 0 ? "hidden.embed" : $"hidden.after_layer{index - 1}"] = name => Difference.MaxAbsolute(name, hidden, expected, name, LogitTolerance);
         }
 
+        float weightScale = Math.Max(1f, model.Config.Moe?.RoutedScalingFactor ?? 1f); // weights are scores times this factor, and so is their error
         foreach (LayerRouting layer in context.Routing.Layers)
         {
             known[$"layer{layer.Layer}.router_logits"] = name => Difference.MaxAbsolute(name, layer.RouterLogits, expected, name, LogitTolerance);
             known[$"layer{layer.Layer}.router_scores"] = name => Difference.MaxAbsolute(name, layer.RouterProbs, expected, name, ScoreTolerance);
             known[$"layer{layer.Layer}.topk_index"] = name => Difference.Mismatches(name, layer.ExpertIds, Difference.ReadIntegers(expected, name));
-            known[$"layer{layer.Layer}.topk_weight"] = name => Difference.MaxAbsolute(name, layer.RoutingWeights, expected, name, ScoreTolerance);
+            known[$"layer{layer.Layer}.topk_weight"] = name => Difference.MaxAbsolute(name, layer.RoutingWeights, expected, name, ScoreTolerance * weightScale);
         }
 
         foreach (string name in expected.Names)
