@@ -108,8 +108,8 @@ public static class LoadPlan
         }
     }
 
-    // Blocks run along a tensor's own rows: where a parameter's rows run otherwise, only plain numbers keep their format.
-    private static WeightFormat NativeFormat(WeightTensor tensor, WeightSlice slice) => tensor.Format switch
+    /// <summary>The format that a slice keeps. Blocks run along a tensor's own rows: where a parameter's rows run otherwise, only plain numbers keep theirs.</summary>
+    internal static WeightFormat NativeFormat(WeightTensor tensor, WeightSlice slice) => tensor.Format switch
     {
         WeightFormat.F32 or WeightFormat.F16 or WeightFormat.BF16 => tensor.Format,
         WeightFormat.F8E4M3 or WeightFormat.F8E5M2 when tensor.Format.BlockLength() == 1 => WeightFormat.BF16,
@@ -122,6 +122,19 @@ public static class LoadPlan
     {
         int block = format.BlockLength();
         return slice.HasContiguousRows && slice.NumColumns % block == 0 && slice.SourceOffset % block == 0 && slice.SourceRowStep % block == 0;
+    }
+
+    /// <summary>The last slice that begins at or before an element.</summary>
+    internal static int FirstSlice(IReadOnlyList<WeightSlice> slices, long element)
+    {
+        int low = 0, high = slices.Count - 1;
+        while (low < high)
+        {
+            int middle = (low + high + 1) / 2;
+            (low, high) = slices[middle].FirstElement <= element ? (middle, high) : (low, middle - 1);
+        }
+
+        return low;
     }
 
     private static void CheckCover(Parameter parameter, WeightSlice[] slices)

@@ -116,7 +116,7 @@ internal sealed class WeightLoader
         PlannedWeight weight = piece.Weight;
         long first = ((long)piece.Group * weight.Rows) + piece.FirstRow;
         long end = first + piece.NumRows;
-        for (int index = FirstSlice(weight.Slices, first * weight.Columns); index < weight.Slices.Count && first < end; index++)
+        for (int index = LoadPlan.FirstSlice(weight.Slices, first * weight.Columns); index < weight.Slices.Count && first < end; index++)
         {
             WeightSlice slice = weight.Slices[index];
             long sliceFirst = slice.FirstElement / weight.Columns; // a vector's slices have one column, a matrix' slices its columns: see CheckColumns
@@ -127,19 +127,6 @@ internal sealed class WeightLoader
 
         long done = Interlocked.Add(ref _bytesDone, piece.NumRows * (long)weight.Columns * piece.Format.BlockBytes() / piece.Format.BlockLength());
         _options.Progress?.Invoke(new LoadProgress(Math.Min(done, _bytesTotal), _bytesTotal, Stopwatch.GetElapsedTime(_start)));
-    }
-
-    // The last slice that begins at or before an element.
-    private static int FirstSlice(IReadOnlyList<WeightSlice> slices, long element)
-    {
-        int low = 0, high = slices.Count - 1;
-        while (low < high)
-        {
-            int middle = (low + high + 1) / 2;
-            (low, high) = slices[middle].FirstElement <= element ? (middle, high) : (low, middle - 1);
-        }
-
-        return low;
     }
 
     private void FillRows(Piece piece, WeightSlice slice, long sliceRow, int row, int count)

@@ -42,22 +42,27 @@ internal static class WeightRows
     /// <param name="slice">Slice.</param>
     /// <param name="parameter">The whole parameter.</param>
     /// <param name="tensor">= the slice's elements of the tensor; others are left as they are.</param>
-    public static void Scatter(WeightSlice slice, ReadOnlySpan<float> parameter, Span<float> tensor)
+    public static void Scatter(WeightSlice slice, ReadOnlySpan<float> parameter, Span<float> tensor) =>
+        ScatterRows(slice, 0, parameter.Slice(checked((int)slice.FirstElement), checked((int)slice.Length)), tensor);
+
+    /// <summary>Puts some rows of a slice into their places in a tensor.</summary>
+    /// <param name="slice">Slice.</param>
+    /// <param name="firstRow">First row within the slice.</param>
+    /// <param name="rows">Elements of whole rows.</param>
+    /// <param name="tensor">= those elements of the tensor; others are left as they are.</param>
+    public static void ScatterRows(WeightSlice slice, long firstRow, ReadOnlySpan<float> rows, Span<float> tensor)
     {
-        ReadOnlySpan<float> rows = parameter.Slice(checked((int)slice.FirstElement), checked((int)slice.Length));
+        long begin = slice.SourceOffset + (firstRow * slice.SourceRowStep);
         if (slice.IsContiguous)
         {
-            rows.CopyTo(tensor[checked((int)slice.SourceOffset)..]);
+            rows.CopyTo(tensor[checked((int)begin)..]);
             return;
         }
 
-        for (long row = 0; row < slice.NumRows; row++)
+        for (int element = 0; element < rows.Length; element++)
         {
-            long at = slice.SourceOffset + (row * slice.SourceRowStep);
-            for (int column = 0; column < slice.NumColumns; column++)
-            {
-                tensor[checked((int)(at + (column * slice.SourceColumnStep)))] = rows[checked((int)((row * slice.NumColumns) + column))];
-            }
+            (int row, int column) = Math.DivRem(element, slice.NumColumns);
+            tensor[checked((int)(begin + (row * slice.SourceRowStep) + (column * slice.SourceColumnStep)))] = rows[element];
         }
     }
 

@@ -6,9 +6,10 @@ namespace MoeSharp.Checkpoints.Gguf;
 /// <summary>The tensors of GGUF files, got from the table of the family's Hugging Face checkpoints: renamed, experts stacked.</summary>
 internal static class GgufNames
 {
-    private const string LayerPrefix = "model.layers.";
+    // What stands before the number of a layer.
+    private static readonly string[] s_layerPrefixes = ["model.layers.", "transformer.blocks."];
 
-    // Names outside the layers, and inside them without "model.layers.N." and ".weight" or ".bias".
+    // Names outside the layers, and inside them without the layer and ".weight" or ".bias".
     private static readonly Dictionary<string, string> s_names = new(StringComparer.Ordinal)
     {
         ["model.embed_tokens"] = "token_embd",
@@ -42,6 +43,22 @@ internal static class GgufNames
         ["mlp.shared_expert.up_proj"] = "ffn_up_shexp",
         ["mlp.shared_expert.down_proj"] = "ffn_down_shexp",
         ["mlp.shared_expert_gate"] = "ffn_gate_inp_shexp",
+        ["transformer.wte"] = "token_embd",
+        ["transformer.norm_f"] = "output_norm",
+        ["norm_attn_norm.norm_1"] = "attn_norm",
+        ["norm_attn_norm.norm_2"] = "attn_output_norm",
+        ["norm_attn_norm.attn.Wqkv"] = "attn_qkv",
+        ["norm_attn_norm.attn.out_proj"] = "attn_output",
+        ["ffn.router.layer"] = "ffn_gate_inp",
+        ["pre_attn_norm"] = "attn_norm",
+        ["attn.q_proj"] = "attn_q",
+        ["attn.k_proj"] = "attn_k",
+        ["attn.v_proj"] = "attn_v",
+        ["attn.o_proj"] = "attn_output",
+        ["post_attn_norm"] = "attn_output_norm",
+        ["pre_moe_norm"] = "ffn_norm",
+        ["moe_block.gate"] = "ffn_gate_inp",
+        ["post_moe_norm"] = "layer_output_norm",
     };
 
     // What two families give another meaning.
@@ -64,6 +81,9 @@ internal static class GgufNames
         ["w1.weight"] = "ffn_gate",
         ["w3.weight"] = "ffn_up",
         ["w2.weight"] = "ffn_down",
+        ["linear.weight"] = "ffn_gate",
+        ["linear_v.weight"] = "ffn_up",
+        ["linear_1.weight"] = "ffn_down",
     };
 
     /// <summary>Every tensor, lazily and in the order of the model's parameters.</summary>
@@ -84,17 +104,18 @@ internal static class GgufNames
 
     private static WeightSlice Rename(WeightSlice slice, ModelConfig config, TensorPresence isPresent)
     {
-        if (!slice.CheckpointName.StartsWith(LayerPrefix, StringComparison.Ordinal))
+        if (Array.Find(s_layerPrefixes, prefix => slice.CheckpointName.StartsWith(prefix, StringComparison.Ordinal)) is not { } layers)
         {
             return slice with { CheckpointName = Translate(slice.CheckpointName, config) };
         }
 
-        int dot = slice.CheckpointName.IndexOf('.', LayerPrefix.Length);
-        string block = $"blk.{slice.CheckpointName.AsSpan(LayerPrefix.Length, dot - LayerPrefix.Length)}.";
+        int dot = slice.CheckpointName.IndexOf('.', layers.Length);
+        string block = $"blk.{slice.CheckpointName.AsSpan(layers.Length, dot - layers.Length)}.";
         string name = slice.CheckpointName[(dot + 1)..];
         return name switch
         {
             "self_attn.kv_b_proj.weight" when config.LatentAttention is { } latent => KeysAndValues(slice, config.NumAttentionHeads, latent, block, isPresent),
+            "post_moe_norm.weight" when isPresent(block + "post_ffw_norm.weight") => slice with { CheckpointName = block + "post_ffw_norm.weight" },
             "mlp.shared_expert_gate.weight" => slice with { CheckpointName = block + Translate(name, config), CheckpointShape = [config.HiddenSize] },
             _ when config.Moe is { } moe && name.Contains(".experts.", StringComparison.Ordinal) => Expert(slice, name[(name.IndexOf(".experts.", StringComparison.Ordinal) + ".experts.".Length)..], config.HiddenSize, moe, block, isPresent),
             _ => slice with { CheckpointName = block + Translate(name, config) },
@@ -128,6 +149,10 @@ internal static class GgufNames
             case "gate_up_proj_bias":
                 return new TensorAxes((2 * width, width), (2, 1), (1, 0)).Move(slice, $"{block}ffn_{GateOrUp(slice)}_exps.bias", experts, width);
             case "down_proj": // [experts, width, hidden]
+                return new TensorAxes((width * hidden, hidden * width), (hidden, 1), (1, width)).Move(slice, block + "ffn_down_exps.weight", experts, hidden, width);
+            case "mlp.w1" or "mlp.v1": // DBRX: [experts * width, hidden]
+                return slice with { CheckpointName = block + (name == "mlp.w1" ? "ffn_gate_exps.weight" : "ffn_up_exps.weight"), CheckpointShape = [experts, width, hidden] };
+            case "mlp.w2":
                 return new TensorAxes((width * hidden, hidden * width), (hidden, 1), (1, width)).Move(slice, block + "ffn_down_exps.weight", experts, hidden, width);
             case "down_proj_bias":
                 return slice with { CheckpointName = block + "ffn_down_exps.bias" };
