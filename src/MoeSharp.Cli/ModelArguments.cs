@@ -106,7 +106,7 @@ internal sealed class OpenedModel(string path, IReadOnlyList<int> endTokens, Lan
     public WorkerPool Workers => workers;
 
     /// <summary>The tokenizer saved beside the weights.</summary>
-    public Tokenizer LoadTokenizer() => Tokenizer.Load(path);
+    public Tokenizer LoadTokenizer() => GgufTokenizer.LoadAny(path);
 
     /// <inheritdoc/>
     public void Dispose()

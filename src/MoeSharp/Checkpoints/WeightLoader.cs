@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Kernels.Quantized;
 using MoeSharp.Tensors;
@@ -151,7 +150,7 @@ internal sealed class WeightLoader
         {
             float[] values = ArrayPool<float>.Shared.Rent(length);
             WeightRows.Read(_source, tensor, slice, sliceRow, values.AsSpan(0, length));
-            Encode(piece.Format, values.AsSpan(0, length), blocks.AsSpan(0, bytes));
+            BlockEncoder.Encode(piece.Format, values.AsSpan(0, length), [], blocks.AsSpan(0, bytes));
             ArrayPool<float>.Shared.Return(values);
         }
 
@@ -171,21 +170,6 @@ internal sealed class WeightLoader
         for (int row = 0; row < count; row++)
         {
             _source.ReadBlocks(tensor, slice.SourceOffset + ((firstRow + row) * slice.SourceRowStep), slice.NumColumns, blocks.Slice(row * rowBytes, rowBytes));
-        }
-    }
-
-    private static void Encode(WeightFormat format, ReadOnlySpan<float> values, Span<byte> blocks)
-    {
-        switch (format)
-        {
-            case WeightFormat.F32:
-                NumberFormats.Bytes(values).CopyTo(blocks);
-                break;
-            case WeightFormat.BF16:
-                NumberFormats.WriteBFloat16(values, blocks);
-                break;
-            default:
-                throw new ConfigurationException($"weights cannot be converted to {format.Name()}");
         }
     }
 

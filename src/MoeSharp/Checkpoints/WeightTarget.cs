@@ -21,7 +21,7 @@ public sealed record WeightTarget
     /// <summary>Every target, from large to small.</summary>
     public static IReadOnlyList<WeightTarget> All { get; } =
     [
-        Float32, Of(WeightFormat.BF16), Native,
+        Float32, Of(WeightFormat.BF16), Of(WeightFormat.F16), Of(WeightFormat.Q8_0), Of(WeightFormat.Q6K), Of(WeightFormat.Q4K), Of(WeightFormat.Q4_0), Native,
     ];
 
     /// <summary>The target with a name.</summary>

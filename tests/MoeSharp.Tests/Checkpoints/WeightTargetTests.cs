@@ -1,0 +1,99 @@
+using MoeSharp.Checkpoints;
+using MoeSharp.Inference;
+using MoeSharp.Kernels.Formats;
+using MoeSharp.Kernels.Quantized;
+using MoeSharp.Model;
+
+namespace MoeSharp.Tests.Checkpoints;
+
+/// <summary>Weights converted while they are loaded.</summary>
+public sealed class WeightTargetTests
+{
+    [Theory]
+    [InlineData("native", 0)] // the fixture is stored as float32
+    [InlineData("bf16", 0.03)]
+    [InlineData("f16", 0.003)]
+    [InlineData("q8_0", 0.03)]
+    [InlineData("q6_k", 0.03)] // rows of 48 are no super-blocks: q8_0 or bf16
+    [InlineData("q4_k", 0.22)]
+    [InlineData("q4_0", 0.48)]
+    public void Converted_weights_give_nearly_the_same_logits(string target, double bound)
+    {
+        using ModelFiles files = ModelFiles.Open(Fixture("deepseek"));
+        int[] tokens = [1, 5, 9, 2, 7, 11, 3, 8];
+        float[] exact = Logits(files, WeightTarget.Float32, tokens), converted = Logits(files, WeightTarget.Parse(target), tokens);
+        LogitDistance distance = new();
+        distance.Add(exact, converted, files.Config.VocabSize);
+
+        Assert.InRange(distance.Mean, bound == 0 ? 0 : 1e-7, bound); // logits have a standard deviation of about 1.5 here; bounds are twice what was measured
+    }
+
+    [Theory]
+    [InlineData("native")]
+    [InlineData("bf16")]
+    [InlineData("f32")]
+    public void Weights_stored_as_bfloat16_lose_nothing(string target)
+    {
+        using ModelFiles files = ModelFiles.Open(Fixture("deepseek_sharded_bf16"));
+        int[] tokens = [1, 5, 9, 2, 7, 11, 3, 8];
+        LogitDistance distance = new();
+        distance.Add(Logits(files, WeightTarget.Float32, tokens), Logits(files, WeightTarget.Parse(target), tokens), files.Config.VocabSize);
+
+        Assert.InRange(distance.Largest, 0, 1e-5); // sums in another order
+    }
+
+    [Fact]
+    public void Norms_and_routers_stay_float32_and_the_head_keeps_more_bits()
+    {
+        using ModelFiles files = ModelFiles.Open(Fixture("deepseek"));
+        IReadOnlyList<PlannedWeight> plan = files.Plan(WeightTarget.Parse("q4_0"));
+        PlannedWeight Find(string name) => plan.Single(weight => weight.Name == name);
+
+        Assert.False(Find("layers.1.moe.router").IsPacked);
+        Assert.False(Find("layers.0.attention_norm").IsPacked);
+        Assert.Equal(WeightPlan.Fitting(WeightFormat.Q6K, files.Config.HiddenSize), Find("head").Parts[0].Format);
+        Assert.Equal(WeightPlan.Fitting(WeightFormat.Q4_0, files.Config.HiddenSize), Find("embedding").Parts[0].Format);
+    }
+
+    [Fact]
+    public void The_bytes_planned_are_the_bytes_taken()
+    {
+        using ModelFiles files = ModelFiles.Open(Fixture("deepseek"));
+        foreach (WeightTarget target in WeightTarget.All)
+        {
+            IReadOnlyList<PlannedWeight> plan = files.Plan(target);
+            using LanguageModel model = files.Load(new LoadOptions { Weights = target }, TestContext.Current.CancellationToken);
+            foreach ((PlannedWeight weight, MoeSharp.Tensors.Parameter parameter) in plan.Zip(model.Parameters))
+            {
+                long taken = parameter.Packed?.Bytes ?? parameter.Shape.Length * sizeof(float);
+                Assert.InRange(taken, weight.Bytes, weight.Bytes * 1.02 + 4096);
+            }
+        }
+    }
+
+    [Fact]
+    public void Loading_tells_its_progress_and_can_be_cancelled()
+    {
+        using ModelFiles files = ModelFiles.Open(Fixture("deepseek"));
+        long last = 0, total = 0;
+        files.Load(new LoadOptions { Threads = 1, Progress = progress => (last, total) = (progress.BytesDone, progress.BytesTotal) }, TestContext.Current.CancellationToken).Dispose();
+        Assert.Equal(total, last);
+
+        using CancellationTokenSource stop = new();
+        LoadOptions options = new() { Threads = 1, Progress = _ => stop.Cancel() };
+        Assert.ThrowsAny<OperationCanceledException>(() => files.Load(options, stop.Token));
+    }
+
+    [Fact]
+    public void An_unknown_name_is_refused_with_those_that_are_known() =>
+        Assert.Contains("q4_k", Assert.Throws<ConfigurationException>(() => WeightTarget.Parse("q5")).Message, StringComparison.Ordinal);
+
+    private static float[] Logits(ModelFiles files, WeightTarget target, int[] tokens)
+    {
+        using LanguageModel model = files.Load(new LoadOptions { Weights = target, Threads = 2 }, TestContext.Current.CancellationToken);
+        model.Activations = ActivationPrecision.Float32;
+        return GgufModelTests.Logits(model, tokens);
+    }
+
+    private static string Fixture(string name) => Path.Combine(AppContext.BaseDirectory, "Fixtures", "hf", name);
+}
