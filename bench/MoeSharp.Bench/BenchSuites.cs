@@ -1,27 +1,33 @@
 namespace MoeSharp.Bench;
 
-/// <summary>The suites by name. A suite is one class with <c>Run(threads)</c>; add it here and <c>moe bench</c> knows it.</summary>
+/// <summary>The suites by name. A suite is one class with a <c>Run</c>; add it here and <c>moe bench</c> knows it.</summary>
 public static class BenchSuites
 {
-    private static readonly Dictionary<string, Func<int, IReadOnlyList<BenchResult>>> Suites = new(StringComparer.Ordinal)
+    private static readonly Dictionary<string, Func<BenchOptions, IReadOnlyList<BenchResult>>> Suites = new(StringComparer.Ordinal)
     {
-        ["kernels"] = KernelBenchmarks.Run,
-        ["kernels-large"] = KernelBenchmarks.RunLarge,
-        ["tiny"] = threads => TrainingBenchmarks.Run("tiny", threads),
-        ["small"] = threads => TrainingBenchmarks.Run("small", threads),
-        ["layer16b"] = LayerBenchmarks.Run,
-        ["attention"] = AttentionBenchmarks.Run,
-        ["elementwise"] = ElementwiseBenchmarks.Run,
-        ["formats"] = _ => FormatBenchmarks.Run(),
+        ["kernels"] = Plain(KernelBenchmarks.Run),
+        ["kernels-large"] = Plain(KernelBenchmarks.RunLarge),
+        ["tiny"] = Plain(threads => TrainingBenchmarks.Run("tiny", threads)),
+        ["small"] = Plain(threads => TrainingBenchmarks.Run("small", threads)),
+        ["layer16b"] = Plain(LayerBenchmarks.Run),
+        ["attention"] = Plain(AttentionBenchmarks.Run),
+        ["elementwise"] = Plain(ElementwiseBenchmarks.Run),
+        ["quantized"] = QuantizedBenchmarks.Run,
+        ["formats"] = Plain(_ => FormatBenchmarks.Run()),
     };
 
     /// <summary>Names of the suites; the first one runs when none is asked for.</summary>
     public static IReadOnlyList<string> Names { get; } = [.. Suites.Keys];
 
-    /// <summary>Gives the suite of that name: a function of the number of threads.</summary>
+    /// <summary>Gives the suite of that name.</summary>
     /// <exception cref="ConfigurationException">There is no such suite.</exception>
-    public static Func<int, IReadOnlyList<BenchResult>> Find(string name) =>
-        Suites.TryGetValue(name, out Func<int, IReadOnlyList<BenchResult>>? suite)
+    public static Func<BenchOptions, IReadOnlyList<BenchResult>> Find(string name) =>
+        Suites.TryGetValue(name, out Func<BenchOptions, IReadOnlyList<BenchResult>>? suite)
             ? suite
             : throw new ConfigurationException($"There is no benchmark suite '{name}'. Use one of: {string.Join(", ", Names)}.");
+
+    private static Func<BenchOptions, IReadOnlyList<BenchResult>> Plain(Func<int, IReadOnlyList<BenchResult>> run) =>
+        options => options.HasDetails
+            ? throw new ConfigurationException("This suite measures a fixed set: leave out --preset, --weights, --batch and --prompt, or use the suites quantized and decode.")
+            : run(options.Threads);
 }

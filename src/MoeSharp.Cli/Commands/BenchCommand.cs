@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using MoeSharp.Bench;
@@ -22,22 +24,42 @@ internal static class BenchCommand
             Description = "Threads; all processors when left out.",
             DefaultValueFactory = _ => Environment.ProcessorCount,
         };
+        Option<string?> preset = new("--preset") { Description = "Model of the suite decode, with random weights." };
+        Option<string[]> weights = new("--weights") { Description = "Weight formats of the suites quantized and decode, for example q4_0,q8_0.", CustomParser = Names };
+        Option<int[]> batch = new("--batch") { Description = "Rows (quantized) or sequences that decode together (decode), for example 1,4,16.", CustomParser = Counts };
+        Option<int?> prompt = new("--prompt") { Description = "Tokens of the prompt of the suite decode." };
         Option<bool> json = new("--json") { Description = "Prints JSON instead of a table." };
-        Command command = new("bench", "Measures speed, each figure beside the limit measured in the same run.") { suite, threads, json };
-        command.SetAction(parsed => Run(parsed.GetRequiredValue(suite), parsed.GetRequiredValue(threads), parsed.GetValue(json)));
+        Command command = new("bench", "Measures speed, each figure beside the limit measured in the same run.") { suite, threads, preset, weights, batch, prompt, json };
+        command.SetAction(parsed => Run(
+            parsed.GetRequiredValue(suite),
+            new BenchOptions(parsed.GetRequiredValue(threads), parsed.GetValue(preset), parsed.GetValue(weights) ?? [], parsed.GetValue(batch) ?? [], parsed.GetValue(prompt)),
+            parsed.GetValue(json)));
         return command;
     }
 
-    private static int Run(string suite, int threads, bool asJson)
+    private static string[] Names(ArgumentResult result) =>
+        [.. result.Tokens.SelectMany(token => token.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
+
+    private static int[] Counts(ArgumentResult result) =>
+        [.. Names(result).Select(name => int.TryParse(name, CultureInfo.InvariantCulture, out int count) && count > 0
+            ? count
+            : throw new ConfigurationException($"--batch {name} is not a count. Use whole numbers from 1, separated by commas."))];
+
+    private static int Run(string suite, BenchOptions options, bool asJson)
     {
-        if (threads < 1)
+        if (options.Threads < 1)
         {
-            throw new ConfigurationException($"--threads {threads} is too few. Use 1 or more.");
+            throw new ConfigurationException($"--threads {options.Threads} is too few. Use 1 or more.");
         }
 
-        Func<int, IReadOnlyList<BenchResult>> measure = BenchSuites.Find(suite);
-        BenchMachine machine = BenchMachine.Measure(threads);
-        IReadOnlyList<BenchResult> results = measure(threads);
+        if (options.Prompt < 1)
+        {
+            throw new ConfigurationException($"--prompt {options.Prompt} is too few. Use 1 or more.");
+        }
+
+        Func<BenchOptions, IReadOnlyList<BenchResult>> measure = BenchSuites.Find(suite);
+        BenchMachine machine = BenchMachine.Measure(options.Threads);
+        IReadOnlyList<BenchResult> results = measure(options);
         if (asJson)
         {
             Console.WriteLine(JsonSerializer.Serialize(new BenchReport(machine, results), BenchJson.Default.BenchReport));

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels;
 
@@ -26,6 +27,18 @@ public static unsafe class MachineProbe
         for (int sample = 0; sample < NumPeakSamples; sample++)
         {
             best = Math.Max(best, FmaSample(workers));
+        }
+
+        return best;
+    }
+
+    /// <summary>Peak of 8-bit multiply-adds in the instructions that packed products use, with all workers, in 10^9 operations per second.</summary>
+    public static double ByteGops(WorkerPool workers)
+    {
+        double best = 0;
+        for (int sample = 0; sample < NumPeakSamples; sample++)
+        {
+            best = Math.Max(best, ByteSample(workers));
         }
 
         return best;
@@ -57,6 +70,13 @@ public static unsafe class MachineProbe
         return Median(NumSamples, () => ReadSample(workers, job));
     }
 
+    /// <summary>Bandwidth of reading given memory with all workers, in GB/s: one pass. Where memory lies in the machine changes it.</summary>
+    internal static double ReadGbps(WorkerPool workers, NativeBuffer block)
+    {
+        float* sums = stackalloc float[workers.Workers];
+        return ReadSample(workers, new ReadJob { Block = block.Pointer, Floats = block.Length, Sums = sums });
+    }
+
     private static double ReadSample(WorkerPool workers, ReadJob job)
     {
         long start = Stopwatch.GetTimestamp();
@@ -74,6 +94,100 @@ public static unsafe class MachineProbe
 
         Array.Sort(samples);
         return samples[count / 2];
+    }
+
+    private static double ByteSample(WorkerPool workers)
+    {
+        float* sums = stackalloc float[workers.Workers];
+        ByteJob job = new() { Sums = sums };
+        long start = Stopwatch.GetTimestamp();
+        workers.Run(ref job);
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return 2.0 * FmaSteps * NumChains * ByteLanes * workers.Workers / seconds / 1e9;
+    }
+
+    // Bytes per vector that meet in one instruction: vpdpbusd of 256 bits, or vpmaddubsw of 512 or 256; scalar loops count one.
+    private static int ByteLanes => AvxVnni.IsSupported ? 32 : Avx512BW.IsSupported ? 64 : Avx2.IsSupported ? 32 : 1;
+
+    private struct ByteJob : IWorkerJob
+    {
+        public float* Sums; // [workers], kept so that the loops have a result
+
+        public readonly void Run(int worker, int workers) =>
+            Sums[worker] = AvxVnni.IsSupported ? ByteChainsVnni(FmaSteps) : Avx512BW.IsSupported ? ByteChains512(FmaSteps) : Avx2.IsSupported ? ByteChains256(FmaSteps) : ChainsScalar(FmaSteps);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int ByteChainsVnni(int steps)
+    {
+        Vector256<byte> m = Vector256.Create((byte)3);
+        Vector256<sbyte> s = Vector256.Create((sbyte)1);
+        Vector256<int> x0 = default, x1 = x0, x2 = x0, x3 = x0, x4 = x0, x5 = x0, x6 = x0, x7 = x0, x8 = x0, x9 = x0, x10 = x0, x11 = x0;
+        for (int step = 0; step < steps; step++)
+        {
+            x0 = AvxVnni.MultiplyWideningAndAdd(x0, m, s);
+            x1 = AvxVnni.MultiplyWideningAndAdd(x1, m, s);
+            x2 = AvxVnni.MultiplyWideningAndAdd(x2, m, s);
+            x3 = AvxVnni.MultiplyWideningAndAdd(x3, m, s);
+            x4 = AvxVnni.MultiplyWideningAndAdd(x4, m, s);
+            x5 = AvxVnni.MultiplyWideningAndAdd(x5, m, s);
+            x6 = AvxVnni.MultiplyWideningAndAdd(x6, m, s);
+            x7 = AvxVnni.MultiplyWideningAndAdd(x7, m, s);
+            x8 = AvxVnni.MultiplyWideningAndAdd(x8, m, s);
+            x9 = AvxVnni.MultiplyWideningAndAdd(x9, m, s);
+            x10 = AvxVnni.MultiplyWideningAndAdd(x10, m, s);
+            x11 = AvxVnni.MultiplyWideningAndAdd(x11, m, s);
+        }
+
+        return Vector256.Sum(x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7 + x8 + x9 + x10 + x11);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int ByteChains512(int steps)
+    {
+        Vector512<sbyte> m = Vector512.Create((sbyte)1);
+        Vector512<short> x0 = Vector512.Create((short)1), x1 = x0, x2 = x0, x3 = x0, x4 = x0, x5 = x0, x6 = x0, x7 = x0, x8 = x0, x9 = x0, x10 = x0, x11 = x0;
+        for (int step = 0; step < steps; step++)
+        {
+            x0 = Avx512BW.MultiplyAddAdjacent(x0.AsByte(), m);
+            x1 = Avx512BW.MultiplyAddAdjacent(x1.AsByte(), m);
+            x2 = Avx512BW.MultiplyAddAdjacent(x2.AsByte(), m);
+            x3 = Avx512BW.MultiplyAddAdjacent(x3.AsByte(), m);
+            x4 = Avx512BW.MultiplyAddAdjacent(x4.AsByte(), m);
+            x5 = Avx512BW.MultiplyAddAdjacent(x5.AsByte(), m);
+            x6 = Avx512BW.MultiplyAddAdjacent(x6.AsByte(), m);
+            x7 = Avx512BW.MultiplyAddAdjacent(x7.AsByte(), m);
+            x8 = Avx512BW.MultiplyAddAdjacent(x8.AsByte(), m);
+            x9 = Avx512BW.MultiplyAddAdjacent(x9.AsByte(), m);
+            x10 = Avx512BW.MultiplyAddAdjacent(x10.AsByte(), m);
+            x11 = Avx512BW.MultiplyAddAdjacent(x11.AsByte(), m);
+        }
+
+        return Vector512.Sum(x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7 + x8 + x9 + x10 + x11);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int ByteChains256(int steps)
+    {
+        Vector256<sbyte> m = Vector256.Create((sbyte)1);
+        Vector256<short> x0 = Vector256.Create((short)1), x1 = x0, x2 = x0, x3 = x0, x4 = x0, x5 = x0, x6 = x0, x7 = x0, x8 = x0, x9 = x0, x10 = x0, x11 = x0;
+        for (int step = 0; step < steps; step++)
+        {
+            x0 = Avx2.MultiplyAddAdjacent(x0.AsByte(), m);
+            x1 = Avx2.MultiplyAddAdjacent(x1.AsByte(), m);
+            x2 = Avx2.MultiplyAddAdjacent(x2.AsByte(), m);
+            x3 = Avx2.MultiplyAddAdjacent(x3.AsByte(), m);
+            x4 = Avx2.MultiplyAddAdjacent(x4.AsByte(), m);
+            x5 = Avx2.MultiplyAddAdjacent(x5.AsByte(), m);
+            x6 = Avx2.MultiplyAddAdjacent(x6.AsByte(), m);
+            x7 = Avx2.MultiplyAddAdjacent(x7.AsByte(), m);
+            x8 = Avx2.MultiplyAddAdjacent(x8.AsByte(), m);
+            x9 = Avx2.MultiplyAddAdjacent(x9.AsByte(), m);
+            x10 = Avx2.MultiplyAddAdjacent(x10.AsByte(), m);
+            x11 = Avx2.MultiplyAddAdjacent(x11.AsByte(), m);
+        }
+
+        return Vector256.Sum(x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7 + x8 + x9 + x10 + x11);
     }
 
     private struct FmaJob : IWorkerJob

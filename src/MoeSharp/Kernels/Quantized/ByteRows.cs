@@ -13,19 +13,34 @@ public enum ActivationPrecision
     Float32,
 }
 
-/// <summary>Activation rows rounded to bytes: per unit of 32 columns a scale, the sums of its two halves, and 32 bytes.</summary>
+/// <summary>Activation rows rounded to bytes: per unit of 32 columns a scale, sums, and 32 bytes.</summary>
 /// <remarks>
 /// x is about scale * byte with scale = largest magnitude / 127 and byte = round(x / scale), ties to even. A unit's output term is
 /// weight scale * scale * (exact integer sum), so every instruction set gives the same bits.
-/// A row in memory: scales [units] float32, sums [units] two int16, bytes [units, 32], then, where a layout asks for them,
-/// pairs [units, 2, 16] int16: the bytes at even, then at odd columns.
+/// A unit in memory: scale float32, the negative sum of the bytes as int32, sums of the halves as two int16, 32 bytes, then, where a layout asks for them, pairs: the bytes as
+/// int16, [2, 16], those of even columns before those of odd ones.
 /// </remarks>
 internal unsafe struct ByteRows
 {
     /// <summary>Columns of a unit.</summary>
     public const int UnitColumns = 32;
 
-    private const int Line = 64;
+    /// <summary>Where the negative of a unit's sum stands.</summary>
+    public const int NegativeSum = 4;
+
+    /// <summary>Where the sums of a unit's halves start.</summary>
+    public const int HalfSums = 8;
+
+    /// <summary>Where a unit's bytes start.</summary>
+    public const int Bytes = 12;
+
+    /// <summary>Where a unit's pairs of even columns start.</summary>
+    public const int EvenPairs = Bytes + UnitColumns;
+
+    /// <summary>Where a unit's pairs of odd columns start.</summary>
+    public const int OddPairs = EvenPairs + UnitColumns;
+
+    private const int WithPairs = OddPairs + UnitColumns;
 
     /// <summary>First stored row.</summary>
     public byte* Values;
@@ -51,18 +66,11 @@ internal unsafe struct ByteRows
     /// <summary>Units of a row.</summary>
     public int Units;
 
-    /// <summary>Where a row's sums start.</summary>
-    public readonly nint SumOffset => (nint)Units * sizeof(float);
+    /// <summary>Bytes of a unit.</summary>
+    public int UnitBytes;
 
-    /// <summary>Where a row's bytes start.</summary>
-    public readonly nint ByteOffset => Aligned(2 * (nint)Units * sizeof(float));
-
-    /// <summary>Where a row's pairs start.</summary>
-    public readonly nint PairOffset => ByteOffset + Aligned((nint)Units * UnitColumns);
-
-    /// <summary>Bytes that a row takes.</summary>
-    public static nint RowBytes(int units, bool hasPairs) =>
-        Aligned(2 * (nint)units * sizeof(float)) + (Aligned((nint)units * UnitColumns) * (hasPairs ? 3 : 1));
+    /// <summary>Bytes that a unit takes.</summary>
+    public static int BytesOfUnit(bool hasPairs) => hasPairs ? WithPairs : EvenPairs;
 
     /// <summary>Address of the i-th row of the product.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -74,35 +82,31 @@ internal unsafe struct ByteRows
 
     /// <summary>Rounds one row of floats.</summary>
     /// <param name="x">[32 units].</param>
-    /// <param name="row">= the row, as <see cref="RowBytes"/> lays it out.</param>
-    /// <param name="hasPairs">Writes the pairs as well.</param>
+    /// <param name="unit">= the first unit; the others follow.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public readonly void Round(float* x, byte* row, bool hasPairs)
+    public readonly void Round(float* x, byte* unit)
     {
-        float* scales = (float*)row;
-        int* sums = (int*)(row + SumOffset);
-        byte* bytes = row + ByteOffset;
-        byte* pairs = row + PairOffset;
-        for (int unit = 0; unit < Units; unit++, x += UnitColumns, bytes += UnitColumns)
+        byte* end = unit + ((nint)Units * UnitBytes);
+        for (; unit < end; unit += UnitBytes, x += UnitColumns)
         {
             Vector256<float> v0 = Vector256.Load(x), v1 = Vector256.Load(x + 8), v2 = Vector256.Load(x + 16), v3 = Vector256.Load(x + 24);
             Vector256<float> larger = Vector256.Max(
                 Vector256.Max(Vector256.Abs(v0), Vector256.Abs(v1)), Vector256.Max(Vector256.Abs(v2), Vector256.Abs(v3)));
             float largest = Largest(larger);
-            scales[unit] = largest / 127f;
+            *(float*)unit = largest / 127f;
             Vector256<float> inverse = Vector256.Create(largest == 0 ? 0f : 127f / largest);
             Vector256<int> i0 = Rounded(v0 * inverse), i1 = Rounded(v1 * inverse), i2 = Rounded(v2 * inverse), i3 = Rounded(v3 * inverse);
             int lower = Vector256.Sum(i0 + i1), upper = Vector256.Sum(i2 + i3);
-            sums[unit] = (lower & 0xFFFF) | (upper << 16);
+            *(int*)(unit + NegativeSum) = -(lower + upper);
+            *(int*)(unit + HalfSums) = (lower & 0xFFFF) | (upper << 16);
             Vector256<short> s0 = Vector256.Narrow(i0, i1), s1 = Vector256.Narrow(i2, i3);
             Vector256<sbyte> rounded = Vector256.Narrow(s0, s1);
-            rounded.AsByte().Store(bytes);
-            if (hasPairs)
+            rounded.AsByte().Store(unit + Bytes);
+            if (UnitBytes == WithPairs)
             {
                 Vector256<short> both = rounded.AsInt16(); // lane i: column 2i in the lower byte, 2i + 1 in the upper
-                Vector256.ShiftRightArithmetic(Vector256.ShiftLeft(both, 8), 8).AsByte().Store(pairs);
-                Vector256.ShiftRightArithmetic(both, 8).AsByte().Store(pairs + 32);
-                pairs += 2 * UnitColumns;
+                Vector256.ShiftRightArithmetic(Vector256.ShiftLeft(both, 8), 8).AsByte().Store(unit + EvenPairs);
+                Vector256.ShiftRightArithmetic(both, 8).AsByte().Store(unit + OddPairs);
             }
         }
     }
@@ -117,6 +121,4 @@ internal unsafe struct ByteRows
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<int> Rounded(Vector256<float> v) => Vector256.ConvertToInt32Native(Vector256.Round(v));
-
-    private static nint Aligned(nint bytes) => (bytes + Line - 1) / Line * Line;
 }

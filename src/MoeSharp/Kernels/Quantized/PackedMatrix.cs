@@ -64,6 +64,9 @@ public sealed unsafe class PackedMatrix : IDisposable
     /// <summary>The rows of a group.</summary>
     public IReadOnlyList<PackedPart> Parts => _parts;
 
+    /// <summary>The memory of all groups.</summary>
+    internal NativeBuffer Memory => _buffer;
+
     /// <summary>Where each part lies.</summary>
     internal StripPart[] Strips { get; }
 

@@ -36,6 +36,7 @@ internal unsafe struct PackedProduct
     public float* Y;
     public nint StrideY;
     public ActivationPrecision Precision;
+    public UnitInstructions Instructions;
 
     /// <summary>Computes everything.</summary>
     public void Run(WorkerPool workers, RowSegment* segments, int numSegments)
@@ -49,7 +50,7 @@ internal unsafe struct PackedProduct
             bool bytes = Precision == ActivationPrecision.Int8 && part.Layout.TakesBytes;
             takesBytes |= bytes;
             takesFloats |= !bytes;
-            hasPairs |= bytes && part.Layout.TakesPairs;
+            hasPairs |= bytes && part.Layout.TakesPairs(Instructions);
             pairs += (part.NumStrips + 1) / 2;
         }
 
@@ -99,11 +100,12 @@ internal unsafe struct PackedProduct
     private readonly ByteRows RoundRows(WorkerPool workers, bool hasPairs)
     {
         int units = Weights.Columns / ByteRows.UnitColumns;
-        nint stride = ByteRows.RowBytes(units, hasPairs);
+        int unitBytes = ByteRows.BytesOfUnit(hasPairs);
+        nint stride = ((nint)units * unitBytes + 63) / 64 * 64;
         long numRows = (long)NumStored * StoredStep;
-        ByteRows rows = new() { Stride = stride, Units = units, Step = StoredStep, Gather = Gather };
+        ByteRows rows = new() { Stride = stride, Units = units, UnitBytes = unitBytes, Step = StoredStep, Gather = Gather };
         rows.Values = (byte*)workers.SharedScratch(checked(numRows * stride) / sizeof(float));
-        RoundJob job = new() { Rows = rows, X = X, StrideX = StrideX, Stretches = StoredStep, StretchStep = StretchStep, HasPairs = hasPairs };
+        RoundJob job = new() { Rows = rows, X = X, StrideX = StrideX, Stretches = StoredStep, StretchStep = StretchStep };
         workers.ForRows(checked((int)numRows), Math.Max(1, RoundGrain / Weights.Columns), ref job);
         return rows;
     }
@@ -117,13 +119,12 @@ internal unsafe struct PackedProduct
         public nint StrideX;
         public int Stretches;
         public nint StretchStep;
-        public bool HasPairs;
 
         public readonly void Run(int begin, int end)
         {
             for (int stored = begin; stored < end; stored++)
             {
-                Rows.Round(X + ((stored / Stretches) * StrideX) + ((stored % Stretches) * StretchStep), Rows.Values + (stored * Rows.Stride), HasPairs);
+                Rows.Round(X + ((stored / Stretches) * StrideX) + ((stored % Stretches) * StretchStep), Rows.Values + (stored * Rows.Stride));
             }
         }
     }
@@ -204,7 +205,7 @@ internal unsafe struct PackedProduct
                     (bytes.First, bytes.Count, bytes.Shift) = (rowBegin, rowEnd - rowBegin, segment.Stretch);
                     float* y = Product.Y + (rowBegin * Product.StrideY) + segment.OffsetY + part.FirstRow + firstRow;
                     byte* strips = Product.Weights.Strip(segment.Group, part, firstRow);
-                    part.Layout.Multiply(strips, part.StripBytes, (columns + StripLayout.Rows - 1) / StripLayout.Rows, bytes, y, Product.StrideY, columns);
+                    part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, (columns + StripLayout.Rows - 1) / StripLayout.Rows, bytes, y, Product.StrideY, columns);
                 }
                 else
                 {

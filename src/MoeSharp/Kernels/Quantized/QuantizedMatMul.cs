@@ -27,7 +27,7 @@ public static unsafe class QuantizedMatMul
         RowSegment segment = new(group, 0, m, 0, 0, 0, 0);
         fixed (float* px = x, py = y)
         {
-            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, NumStored = m, StoredStep = 1, Y = py, StrideY = ldy, Precision = precision };
+            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, NumStored = m, StoredStep = 1, Y = py, StrideY = ldy, Precision = precision, Instructions = UnitInstruction.Best };
             product.Run(workers, &segment, 1);
         }
     }
@@ -60,7 +60,7 @@ public static unsafe class QuantizedMatMul
         fixed (int* rows = gather)
         fixed (RowSegment* first = segments)
         {
-            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, Gather = rows, NumStored = numStored, StoredStep = 1, Y = py, StrideY = ldy, Precision = precision };
+            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, Gather = rows, NumStored = numStored, StoredStep = 1, Y = py, StrideY = ldy, Precision = precision, Instructions = UnitInstruction.Best };
             product.Run(workers, first, count);
         }
 
@@ -89,7 +89,7 @@ public static unsafe class QuantizedMatMul
         fixed (float* px = x, py = y)
         fixed (RowSegment* first = segments)
         {
-            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, NumStored = m, StoredStep = columnsPerRow, StretchStep = xGroupStep, Y = py, StrideY = ldy, Precision = precision };
+            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, NumStored = m, StoredStep = columnsPerRow, StretchStep = xGroupStep, Y = py, StrideY = ldy, Precision = precision, Instructions = UnitInstruction.Best };
             product.Run(workers, first, m == 0 ? 0 : w.Groups);
         }
 

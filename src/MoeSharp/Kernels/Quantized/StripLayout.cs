@@ -21,10 +21,13 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     public virtual bool TakesBytes => false;
 
     /// <summary>Whether <see cref="Multiply"/> reads the pairs of <see cref="ByteRows"/>.</summary>
-    public virtual bool TakesPairs => false;
+    public virtual bool TakesPairs(UnitInstructions instructions) => false;
 
     /// <summary>Bytes of a strip, a multiple of 64.</summary>
     public abstract long StripBytes(int columns);
+
+    /// <summary>Where the codes of a strip start: bytes that are valid whatever they are. The strip's end where there are none.</summary>
+    public virtual long CodesBegin(int columns) => StripBytes(columns);
 
     /// <summary>Stores rows given in file order.</summary>
     /// <param name="rows">First row's blocks.</param>
@@ -52,6 +55,7 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     }
 
     /// <summary>y[r, 16 s + i] = activation row r times row i of strip s, in the arithmetic of <see cref="ByteRows"/>.</summary>
+    /// <param name="instructions">What to use.</param>
     /// <param name="strips">First strip.</param>
     /// <param name="stripBytes">Distance between strips.</param>
     /// <param name="numStrips">Strips.</param>
@@ -59,7 +63,7 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     /// <param name="y">= outputs of the first row and strip.</param>
     /// <param name="ldy">Distance between output rows.</param>
     /// <param name="columns">Outputs per row: 16 times the strips, or less if the last strip is short.</param>
-    public virtual void Multiply(byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns) =>
+    public virtual void Multiply(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns) =>
         throw new NotSupportedException($"{Format} has no products with 8-bit activations"); // TakesBytes says so
 
     /// <summary>Rounds up to whole cache lines.</summary>
@@ -101,6 +105,16 @@ internal static class StripLayouts
 
     private static StripLayout Create(WeightFormat format) => format switch
     {
+        WeightFormat.Q8_0 => new UnitLayout<Q80Codes>(),
+        WeightFormat.Q4_0 => new UnitLayout<Q40Codes>(),
+        WeightFormat.Q4_1 => new UnitLayout<Q41Codes>(),
+        WeightFormat.Q5_0 => new UnitLayout<Q50Codes>(),
+        WeightFormat.Q5_1 => new UnitLayout<Q51Codes>(),
+        WeightFormat.Q4K => new UnitLayout<Q4KCodes>(),
+        WeightFormat.Q5K => new UnitLayout<Q5KCodes>(),
+        WeightFormat.IQ4NL => new UnitLayout<IQ4NLCodes>(),
+        WeightFormat.IQ4XS => new UnitLayout<IQ4XSCodes>(),
+        WeightFormat.MXFP4 => new UnitLayout<MXFP4Codes>(),
         _ => new RowLayout(format),
     };
 }

@@ -1,0 +1,153 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using MoeSharp.Kernels.Formats;
+
+namespace MoeSharp.Kernels.Quantized;
+
+/// <summary>Strips of a format with one scale per unit: scales, then codes, both unit by unit.</summary>
+internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
+    where C : struct, IUnitCodes
+{
+    private const int MaxTokens = 4;
+    private const int PairRows = 2 * Rows;
+
+    /// <inheritdoc/>
+    public override bool TakesBytes => true;
+
+    /// <inheritdoc/>
+    public override bool TakesPairs(UnitInstructions instructions) =>
+        C.Size == CodeSize.Wide && instructions is UnitInstructions.Avx2 or UnitInstructions.Avx512;
+
+    /// <inheritdoc/>
+    public override long StripBytes(int columns) => CodesOffset(columns) + Lines((long)columns / UnitColumns * C.UnitBytes);
+
+    /// <inheritdoc/>
+    public override long CodesBegin(int columns) => CodesOffset(columns);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override void Pack(byte* rows, long rowBytes, int lane, int count, int columns, byte* strip)
+    {
+        nint blocks = columns / C.Format.BlockLength();
+        int blockBytes = C.Format.BlockBytes();
+        byte* codes = strip + CodesOffset(columns);
+        for (nint block = 0; block < blocks; block++)
+        {
+            for (int row = 0; row < count; row++)
+            {
+                C.Pack(rows + (row * rowBytes) + (block * blockBytes), block, strip, codes, lane + row);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override void Unpack(byte* strip, int lane, int columns, byte* row)
+    {
+        nint blocks = columns / C.Format.BlockLength();
+        int blockBytes = C.Format.BlockBytes();
+        byte* codes = strip + CodesOffset(columns);
+        for (nint block = 0; block < blocks; block++)
+        {
+            C.Unpack(row + (block * blockBytes), block, strip, codes, lane);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Multiply(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
+    {
+        switch (instructions)
+        {
+            case UnitInstructions.Vnni:
+                Multiply<UnitLanes256<VnniDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+            case UnitInstructions.Avx512:
+                Multiply<UnitLanes512, Vector512<byte>, Vector512<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+            case UnitInstructions.Avx2:
+                Multiply<UnitLanes256<Avx2Dot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+            default:
+                Multiply<UnitLanes128, Vector128<byte>, Vector128<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+        }
+    }
+
+    /// <summary>The product in given lanes.</summary>
+    internal static void Multiply<L, V, F>(byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged
+    {
+        long codesOffset = CodesOffset(rows.Units * UnitColumns);
+        for (int strip = 0; strip < numStrips; strip += 2)
+        {
+            byte* first = strips + (strip * stripBytes);
+            bool areTwo = strip + 1 < numStrips;
+            byte* second = areTwo ? first + stripBytes : first;
+            UnitOperands operands = new()
+            {
+                Scales0 = first,
+                Codes0 = first + codesOffset,
+                Scales1 = second,
+                Codes1 = second + codesOffset,
+                Units = rows.Units,
+                UnitBytes = rows.UnitBytes,
+                StripBytes = (nint)stripBytes,
+            };
+            MultiplyStrips<L, V, F>(ref operands, areTwo, rows, y + (strip * Rows), ldy, Math.Min(columns - (strip * Rows), areTwo ? PairRows : Rows));
+        }
+    }
+
+    private static void MultiplyStrips<L, V, F>(ref UnitOperands operands, bool areTwo, in ByteRows rows, float* y, nint ldy, int columns)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged
+    {
+        float* edge = stackalloc float[MaxTokens * PairRows];
+        bool isWhole = columns == (areTwo ? PairRows : Rows);
+        int numTiles = (rows.Count + MaxTokens - 1) / MaxTokens;
+        for (int tile = 0, token = 0; tile < numTiles; tile++)
+        {
+            int count = MatMulPacking.TileRows(rows.Count, numTiles, tile);
+            operands.X0 = rows.Row(token);
+            operands.X1 = count > 1 ? rows.Row(token + 1) : operands.X0;
+            operands.X2 = count > 2 ? rows.Row(token + 2) : operands.X0;
+            operands.X3 = count > 3 ? rows.Row(token + 3) : operands.X0;
+            operands.AsksAhead = tile == 0;
+            float* target = y + (token * ldy);
+            for (int row = 0; row < Rows; row += L.Rows)
+            {
+                operands.Row = row;
+                Compute<L, V, F>(count, areTwo, operands, (isWhole ? target : edge) + row, isWhole ? ldy : PairRows);
+            }
+
+            for (int t = 0; t < count && !isWhole; t++)
+            {
+                new ReadOnlySpan<float>(edge + (t * PairRows), columns).CopyTo(new Span<float>(target + (t * ldy), columns));
+            }
+
+            token += count;
+        }
+    }
+
+    private static void Compute<L, V, F>(int tokens, bool areTwo, in UnitOperands operands, float* y, nint ldy)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged
+    {
+        switch (tokens)
+        {
+            case 1 when !areTwo: UnitTile<C, L, V, F>.Compute<Tokens1, OneStrip>(operands, y, ldy); break;
+            case 2 when !areTwo: UnitTile<C, L, V, F>.Compute<Tokens2, OneStrip>(operands, y, ldy); break;
+            case 3 when !areTwo: UnitTile<C, L, V, F>.Compute<Tokens3, OneStrip>(operands, y, ldy); break;
+            case 4 when !areTwo: UnitTile<C, L, V, F>.Compute<Tokens4, OneStrip>(operands, y, ldy); break;
+            case 1: UnitTile<C, L, V, F>.Compute<Tokens1, TwoStrips>(operands, y, ldy); break;
+            case 2: UnitTile<C, L, V, F>.Compute<Tokens2, TwoStrips>(operands, y, ldy); break;
+            case 3: UnitTile<C, L, V, F>.Compute<Tokens3, TwoStrips>(operands, y, ldy); break;
+            default: UnitTile<C, L, V, F>.Compute<Tokens4, TwoStrips>(operands, y, ldy); break;
+        }
+    }
+
+    private static long CodesOffset(int columns) => Lines(C.ScaleBytes(columns / UnitColumns));
+}
