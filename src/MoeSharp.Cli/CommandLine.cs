@@ -68,6 +68,7 @@ internal static class CommandLine
     {
         yield return BenchCommand.Create();
         yield return GenerateCommand.Create();
+        yield return ChatCommand.Create();
         yield return EvalCommand.Create();
         yield return LogitsCommand.Create();
         yield return VerifyCommand.Create();

@@ -105,7 +105,7 @@ internal sealed class OpenedModel(string path, IReadOnlyList<int> endTokens, Lan
     /// <summary>Its workers.</summary>
     public WorkerPool Workers => workers;
 
-    /// <summary>The tokenizer saved beside the weights.</summary>
+    /// <summary>The tokenizer saved beside the weights, or in their file.</summary>
     public Tokenizer LoadTokenizer() => GgufTokenizer.LoadAny(path);
 
     /// <inheritdoc/>

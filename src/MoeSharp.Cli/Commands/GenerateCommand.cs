@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
-using MoeSharp.Checkpoints;
 using MoeSharp.Inference;
 using MoeSharp.Tokenization;
 
@@ -21,45 +20,48 @@ internal static class GenerateCommand
         Option<string[]> stop = new("--stop") { Description = "Text that ends the answer; may be given several times.", DefaultValueFactory = _ => [] };
         Option<bool> json = new("--json") { Description = "Print one JSON document: {text, ids, finish_reason, usage, seed}." };
         SamplingArguments sampling = new();
+        EngineArguments engine = new();
         Command command = new("generate", "Continues a text with a model.") { prompt, maxTokens, stop, json };
         model.AddTo(command);
+        engine.AddTo(command);
         sampling.AddTo(command);
         command.SetAction(parsed =>
         {
             SamplingOptions options = sampling.Read(parsed);
             options.Validate();
             using OpenedModel opened = model.Open(parsed);
-            TextGenerator generator = new(opened.Model, opened.LoadTokenizer(), opened.Workers);
-            int[] ids = generator.EncodePrompt(parsed.GetValue(prompt) ?? ReadStandardInput());
-            int room = Math.Max(1, opened.Model.Config.MaxPositionEmbeddings - ids.Length);
-            GenerationOptions generation = new()
+            Tokenizer tokenizer = opened.LoadTokenizer();
+            using Engine writer = engine.Start(parsed, opened, tokenizer);
+            int[] ids = TextGenerator.EncodePrompt(parsed.GetValue(prompt) ?? ReadStandardInput(), tokenizer, opened.Model.Config);
+            int room = Math.Max(1, writer.ContextLength - ids.Length);
+            GenerationRequest request = new(ids, new GenerationOptions
             {
                 Sampling = options,
                 MaxTokens = parsed.GetValue(maxTokens) ?? Math.Min(DefaultMaxTokens, room),
                 Stop = parsed.GetValue(stop) ?? [],
                 EndTokens = opened.EndTokens,
-            };
-            return Run(generator, ids, generation, parsed.GetValue(json));
+            });
+            return Run(writer, request, parsed.GetValue(json));
         });
         return command;
     }
 
-    private static int Run(TextGenerator generator, int[] prompt, GenerationOptions options, bool json)
+    private static int Run(Engine engine, GenerationRequest request, bool json)
     {
         using Interruption interruption = new();
         using Stream output = Console.OpenStandardOutput();
         Action<string> emit = json ? _ => { } : piece => output.Write(Encoding.UTF8.GetBytes(piece));
         try
         {
-            GenerationResult result = generator.Generate(prompt, options, emit, interruption.Token);
+            GenerationResult result = engine.Submit(request, interruption.Token).ReadToEndAsync(emit).GetAwaiter().GetResult();
             if (json)
             {
-                WriteJson(result, options.Sampling.Seed);
+                WriteJson(result, request.Options.Sampling.Seed);
             }
             else
             {
                 emit("\n");
-                WriteRates(result, options.Sampling);
+                WriteRates(result, request.Options.Sampling);
             }
 
             return CommandLine.Done;

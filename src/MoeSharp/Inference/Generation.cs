@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using System.Text;
 using System.Threading.Channels;
 
 namespace MoeSharp.Inference;
@@ -65,18 +66,31 @@ public sealed class Generation
     /// <summary>Waits for the end of the text.</summary>
     /// <param name="cancellation">Ends the waiting, not the text.</param>
     /// <exception cref="OperationCanceledException">The text was cancelled.</exception>
-    public async Task<GenerationResult> ReadToEndAsync(CancellationToken cancellation = default)
+    public Task<GenerationResult> ReadToEndAsync(CancellationToken cancellation = default) => ReadToEndAsync(_ => { }, cancellation);
+
+    /// <summary>Waits for the end of the text and shows its pieces meanwhile.</summary>
+    /// <param name="onText">Receives each piece of text as soon as it is certain; never an empty one.</param>
+    /// <param name="cancellation">Ends the waiting, not the text.</param>
+    /// <exception cref="OperationCanceledException">The text was cancelled.</exception>
+    public async Task<GenerationResult> ReadToEndAsync(Action<string> onText, CancellationToken cancellation = default)
     {
-        TextAssembler text = _newText();
+        StringBuilder text = new();
         List<int> ids = [];
-        await foreach (int id in _channel.Reader.ReadAllAsync(cancellation).ConfigureAwait(false))
+        await foreach (GeneratedPiece piece in ReadAsync(cancellation).ConfigureAwait(false))
         {
-            ids.Add(id);
-            text.Push(id);
+            if (piece.Id is { } id)
+            {
+                ids.Add(id);
+            }
+
+            if (piece.Text.Length > 0)
+            {
+                text.Append(piece.Text);
+                onText(piece.Text);
+            }
         }
 
-        text.Finish();
-        return Result(text.Text, ids, await Completion.ConfigureAwait(false));
+        return Result(text.ToString(), ids, await Completion.ConfigureAwait(false));
     }
 
     /// <summary>What was read, as a result with the engine's times.</summary>

@@ -56,7 +56,7 @@ internal sealed class GenerationLimits(ModelConfig config, Tokenizer tokenizer, 
             return [];
         }
 
-        int?[] own = [tokenizer.EosTokenId, config.EosTokenId];
+        int?[] own = [tokenizer.EosTokenId, tokenizer.EndOfTurnTokenId, config.EosTokenId];
         return [.. own.OfType<int>().Concat(options.EndTokens).Distinct()];
     }
 

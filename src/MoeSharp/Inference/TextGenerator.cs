@@ -73,7 +73,11 @@ public sealed class TextGenerator
     }
 
     /// <summary>Tokens of a prompt, with the special tokens that a text begins with.</summary>
-    internal static int[] EncodePrompt(string prompt, Tokenizer tokenizer, ModelConfig config)
+    /// <param name="prompt">Text.</param>
+    /// <param name="tokenizer">The vocabulary.</param>
+    /// <param name="config">The model.</param>
+    /// <exception cref="ConfigurationException">There are none: the prompt is empty and the vocabulary has no token to begin or end a text.</exception>
+    public static int[] EncodePrompt(string prompt, Tokenizer tokenizer, ModelConfig config)
     {
         int[] ids = tokenizer.Encode(prompt, addSpecialTokens: true);
         if (ids.Length > 0)

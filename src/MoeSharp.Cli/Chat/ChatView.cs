@@ -1,0 +1,167 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using MoeSharp.Inference;
+
+namespace MoeSharp.Cli;
+
+/// <summary>Where a conversation is read and shown: a terminal, or lines in and lines out.</summary>
+internal sealed class ChatView : IDisposable
+{
+    private const string Prompt = "> ";
+
+    private readonly TextReader _input;
+    private readonly Stream _output;
+    private readonly bool _isJson;
+    private readonly PosixSignalRegistration _interrupt;
+    private readonly object _gate = new();
+    private CancellationTokenSource? _answer; // while an answer is being written
+    private bool _wasInterrupted; // since the last line was read
+
+    private ChatView(TextReader input, bool isJson)
+    {
+        (_input, _isJson) = (input, isJson);
+        _output = Console.OpenStandardOutput();
+        IsInteractive = !Console.IsInputRedirected && !isJson;
+        _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnInterrupt);
+    }
+
+    /// <summary>Whether a person sits at the other end, for whom a mistake is not the end.</summary>
+    public bool IsInteractive { get; }
+
+    /// <summary>Takes over standard input and output.</summary>
+    public static ChatView Open(bool isJson) => new(Console.IsInputRedirected ? new StreamReader(Console.OpenStandardInput(), new UTF8Encoding(false)) : Console.In, isJson);
+
+    /// <summary>The next line, or null at the end. A line that ends in a backslash goes on in the next one.</summary>
+    public string? ReadLine()
+    {
+        StringBuilder text = new();
+        while (true)
+        {
+            if (IsInteractive)
+            {
+                Write(text.Length == 0 ? Prompt : "  ");
+            }
+
+            if (_input.ReadLine() is not { } line)
+            {
+                return text.Length == 0 ? null : text.ToString();
+            }
+
+            _wasInterrupted = false;
+            if (!line.EndsWith('\\'))
+            {
+                return text.Append(line).ToString();
+            }
+
+            text.Append(line, 0, line.Length - 1).Append('\n');
+        }
+    }
+
+    /// <summary>From now on an interrupt stops the answer.</summary>
+    public CancellationToken BeginAnswer()
+    {
+        lock (_gate)
+        {
+            _answer = new CancellationTokenSource();
+            return _answer.Token;
+        }
+    }
+
+    /// <summary>From now on an interrupt is meant for the program.</summary>
+    public void EndAnswer()
+    {
+        lock (_gate)
+        {
+            _answer?.Dispose();
+            _answer = null;
+        }
+    }
+
+    /// <summary>Shows a piece of an answer.</summary>
+    public void ShowPiece(string piece)
+    {
+        if (!_isJson)
+        {
+            Write(piece);
+        }
+    }
+
+    /// <summary>Shows the end of an answer.</summary>
+    /// <param name="content">The whole answer.</param>
+    /// <param name="result">What the engine says about it; null for an answer that was stopped.</param>
+    /// <param name="seed">Seed of its draw.</param>
+    public void ShowEnd(string content, GenerationResult? result, ulong seed)
+    {
+        if (!_isJson)
+        {
+            Write("\n");
+            return;
+        }
+
+        JsonDocumentOutput.Write(json =>
+        {
+            json.WriteStartObject();
+            json.WriteString("role", "assistant");
+            json.WriteString("content", content);
+            json.WriteString("finish_reason", result is null ? "stopped" : result.FinishReason == FinishReason.Stop ? "stop" : "length");
+            if (result is not null)
+            {
+                json.WriteStartObject("usage");
+                json.WriteNumber("prompt_tokens", result.PromptTokens);
+                json.WriteNumber("cached_tokens", result.CachedTokens);
+                json.WriteNumber("completion_tokens", result.Ids.Count);
+                json.WriteEndObject();
+            }
+
+            json.WriteNumber("seed", seed);
+            json.WriteEndObject();
+        });
+    }
+
+    /// <summary>Says something that is no part of the conversation.</summary>
+    public void Notice(string text) => Console.Error.WriteLine(text);
+
+    /// <summary>Rates of an answer.</summary>
+    public static string Rates(GenerationResult result) => string.Create(CultureInfo.InvariantCulture,
+        $"prompt {result.PromptTokens} tokens ({result.CachedTokens} of them known), {Rate(result.PromptTokens - result.CachedTokens, result.PromptTime):F1} tokens/s; answer {result.Ids.Count} tokens, {Rate(result.Ids.Count - 1, result.CompletionTime):F1} tokens/s");
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _interrupt.Dispose();
+        _output.Dispose();
+    }
+
+    private static double Rate(int tokens, TimeSpan time) => Math.Max(0, tokens) / Math.Max(time.TotalSeconds, 1e-9);
+
+    private void Write(string text)
+    {
+        _output.Write(Encoding.UTF8.GetBytes(text));
+        _output.Flush();
+    }
+
+    // The first interrupt stops the answer; without one, or a second time, it ends the program.
+    private void OnInterrupt(PosixSignalContext context)
+    {
+        lock (_gate)
+        {
+            if (_answer is { IsCancellationRequested: false } answer)
+            {
+                answer.Cancel();
+            }
+            else if (_wasInterrupted || _answer is not null || !IsInteractive)
+            {
+                Environment.Exit(CommandLine.Interrupted);
+            }
+            else
+            {
+                _wasInterrupted = true;
+                Notice("\n/exit, or Ctrl-C again, leaves");
+                Write(Prompt);
+            }
+
+            context.Cancel = true;
+        }
+    }
+}

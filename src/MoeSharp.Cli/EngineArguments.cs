@@ -1,0 +1,46 @@
+using System.CommandLine;
+using MoeSharp.Execution;
+using MoeSharp.Inference;
+using MoeSharp.Model;
+using MoeSharp.Planning;
+using MoeSharp.Tokenization;
+
+namespace MoeSharp.Cli;
+
+/// <summary>The options of the verbs that write texts: room for the text, and how much of a prompt goes through the model at once.</summary>
+internal sealed class EngineArguments
+{
+    private const double CacheShareOfFreeMemory = 0.9; // the rest is for activations and other programs
+
+    private readonly Option<int?> _context = new("--ctx") { Description = "Most tokens of the text, prompt included. Without it, what the model's positions allow; memory is only taken for tokens that are there." };
+    private readonly Option<int> _chunk = new("--chunk") { Description = "Tokens of the prompt that go through the model at once; more are faster and take more memory.", DefaultValueFactory = _ => new EngineOptions().ChunkTokens };
+
+    /// <summary>Gives the options to a command.</summary>
+    public void AddTo(Command command)
+    {
+        command.Options.Add(_context);
+        command.Options.Add(_chunk);
+    }
+
+    /// <summary>Starts an engine for one text at a time.</summary>
+    public Engine Start(ParseResult parsed, OpenedModel opened, Tokenizer tokenizer)
+    {
+        ModelConfig config = opened.Model.Config;
+        int? context = parsed.GetValue(_context);
+        if (context is < 1 || context > config.MaxPositionEmbeddings)
+        {
+            throw new ConfigurationException($"--ctx {context} must be from 1 to the {config.MaxPositionEmbeddings} positions of the model");
+        }
+
+        long pageBytes = ModelCacheLayout.Of(config).PageBytes;
+        long wanted = KeyValuePages.PagesFor(context ?? config.MaxPositionEmbeddings) + 1; // a page that another text left half full is copied
+        long pages = Math.Clamp((long)(CacheShareOfFreeMemory * MachineMemory.FreeBytes()) / pageBytes, 1, wanted);
+        return new Engine(opened.Model, tokenizer, opened.Workers, new EngineOptions
+        {
+            MaxSequences = 1,
+            ChunkTokens = parsed.GetValue(_chunk),
+            ContextLength = (int)Math.Min(context ?? config.MaxPositionEmbeddings, pages * KeyValuePages.PageTokens),
+            CacheBytes = pages * pageBytes,
+        });
+    }
+}
