@@ -2,9 +2,15 @@ namespace MoeSharp.Tokenization.Chat;
 
 /// <summary>Arguments as written.</summary>
 /// <param name="Positional">Those without a name.</param>
-/// <param name="Named">Those with a name.</param>
+/// <param name="Named">Those with a name; a star or two as name unpack a list or a mapping.</param>
 internal sealed record CallArguments(Expression[] Positional, KeyValuePair<string, Expression>[] Named)
 {
+    /// <summary>Stands for the name of a list whose items are arguments.</summary>
+    public const string UnpackedList = "*";
+
+    /// <summary>Stands for the name of a mapping whose entries are named arguments.</summary>
+    public const string UnpackedMap = "**";
+
     /// <summary>No arguments.</summary>
     public static readonly CallArguments None = new([], []);
 
@@ -19,7 +25,19 @@ internal sealed record CallArguments(Expression[] Positional, KeyValuePair<strin
 
         foreach ((string name, Expression argument) in Named)
         {
-            values.Named[name] = argument.Evaluate(run, scope);
+            object? value = argument.Evaluate(run, scope);
+            switch (name)
+            {
+                case UnpackedList:
+                    values.Positional.AddRange(ValueRules.ItemsOf(value, run));
+                    break;
+                case UnpackedMap:
+                    values.AddNamed(value as MapValue ?? throw run.Fault($"'**' unpacks mappings, not {ValueRules.KindOf(value)}"), run);
+                    break;
+                default:
+                    values.Named[name] = value;
+                    break;
+            }
         }
 
         return values;
@@ -37,6 +55,16 @@ internal sealed class ArgumentValues
 
     /// <summary>Those with a name.</summary>
     public Dictionary<string, object?> Named { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Adds the entries of a mapping.</summary>
+    public void AddNamed(MapValue map, RenderRun run)
+    {
+        run.Spend(map.Count);
+        foreach ((string name, object? value) in map)
+        {
+            Named[name] = value;
+        }
+    }
 
     /// <summary>Puts arguments into the order of their names; <see cref="Missing"/> where none was given.</summary>
     /// <param name="callee">What is called, for messages.</param>

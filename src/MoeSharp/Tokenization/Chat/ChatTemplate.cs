@@ -99,6 +99,8 @@ public sealed class ChatTemplate
     {
         try
         {
+            scope.Set("tools", null);
+            scope.Set("documents", null);
             foreach ((string name, JsonElement value) in input.Variables ?? new Dictionary<string, JsonElement>())
             {
                 scope.Set(name, TemplateJson.Read(value));
@@ -107,8 +109,11 @@ public sealed class ChatTemplate
             ListValue messages = new([.. input.Messages.Select(message => message.ToValue())]);
             ListValue? tools = input.Tools is null ? null : new ListValue([.. input.Tools.Select(TemplateJson.Read)]);
             scope.Set("messages", messages);
-            scope.Set("tools", tools);
-            scope.Set("documents", null);
+            if (tools is not null)
+            {
+                scope.Set("tools", tools);
+            }
+
             scope.Set("add_generation_prompt", input.AddGenerationPrompt);
             SetIfGiven(scope, "bos_token", input.BosToken);
             SetIfGiven(scope, "eos_token", input.EosToken);

@@ -301,12 +301,11 @@ internal sealed class ExpressionParser(TemplateParser tokens)
         List<KeyValuePair<string, Expression>> named = [];
         while (!tokens.TryTakeOperator(")"))
         {
-            if (tokens.AtOperator("*") || tokens.AtOperator("**"))
+            if (tokens.AtOperator(CallArguments.UnpackedList) || tokens.AtOperator(CallArguments.UnpackedMap))
             {
-                throw tokens.Wrong("unpacked arguments are not supported");
+                named.Add(KeyValuePair.Create(tokens.Take().Text, Read()));
             }
-
-            if (tokens.Current.Kind == TokenKind.Name && tokens.Peek() is { Kind: TokenKind.Operator, Text: "=" })
+            else if (tokens.Current.Kind == TokenKind.Name && tokens.Peek() is { Kind: TokenKind.Operator, Text: "=" })
             {
                 string name = tokens.ExpectName();
                 tokens.ExpectOperator("=");

@@ -140,7 +140,9 @@ internal sealed record SignExpression(bool IsNegative, Expression Operand, int L
     protected override object? Compute(RenderRun run, Scope scope)
     {
         object? operand = Operand.Evaluate(run, scope);
-        return IsNegative ? ValueArithmetic.Compute("-", 0L, operand, run) : ValueArithmetic.Compute("+", 0L, operand, run);
+        return operand is double number
+            ? IsNegative ? -number : number
+            : ValueArithmetic.Compute(IsNegative ? "-" : "+", 0L, operand, run);
     }
 }
 

@@ -325,7 +325,10 @@ internal sealed class TemplateLexer
     {
         int end = EndWhile(_position, character => char.IsAsciiDigit(character) || character == '_');
         bool isFloat = false;
-        if (end + 1 < _source.Length && _source[end] == '.' && char.IsAsciiDigit(_source[end + 1]))
+
+        // In a.0.1 both numbers are items.
+        bool isItem = _tokens[^1] is { Kind: TokenKind.Operator, Text: "." };
+        if (!isItem && end + 1 < _source.Length && _source[end] == '.' && char.IsAsciiDigit(_source[end + 1]))
         {
             isFloat = true;
             end = EndWhile(end + 1, char.IsAsciiDigit);

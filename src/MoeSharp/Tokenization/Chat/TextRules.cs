@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace MoeSharp.Tokenization.Chat;
 
 /// <summary>Operations on text that methods and filters share.</summary>
@@ -110,7 +112,7 @@ internal static class TextRules
     {
         if (old.Length == 0)
         {
-            throw run.Fault("replace cannot look for an empty text");
+            return Interleave(text, replacement, count, run);
         }
 
         ValueRules.SpendSearch(text, old, run);
@@ -118,6 +120,20 @@ internal static class TextRules
         List<string> parts = SplitAt(text, old, limit, fromRight: false);
         run.SpendText(((parts.Count - 1L) * replacement.Length) + text.Length);
         return string.Join(replacement, parts);
+    }
+
+    /// <summary>Writes a text before each character and at the end, which is where an empty text stands.</summary>
+    private static string Interleave(string text, string replacement, long count, RenderRun run)
+    {
+        long left = count < 0 ? long.MaxValue : count;
+        StringBuilder result = new();
+        foreach (string character in ValueSlice.CharactersOf(text))
+        {
+            run.SpendText(left > 0 ? replacement.Length : 1);
+            result.Append(left-- > 0 ? replacement : "").Append(character);
+        }
+
+        return result.Append(left > 0 ? replacement : "").ToString();
     }
 
     /// <summary>Joins the texts of values.</summary>

@@ -42,6 +42,7 @@ public class ChatTemplateTests
     [InlineData("{{ 'a' 'b' }} {{ 1_000 }} {{ -2 | abs }}", "ab 1000 2")]
     [InlineData("{{ x }}|{{ x is defined }}|{{ x | default('d') }}|{% for i in x %}{% endfor %}", "|False|d|")]
     [InlineData("{{ none.x }}|{{ {}.x }}|{{ [1][3] }}|{{ {'a': 1}.a }}", "|||1")]
+    [InlineData("{{ -0.0 }} {{ [[1, 2], 'x'].0.1 }} {{ 'ab'.replace('', '-') }} {{ 'ab'.replace('', '-', 1) }}", "-0.0 2 -a-b- -ab")]
     [InlineData("{{ {'items': 5}.items is callable }} {{ {'items': 5}['items'] }}", "True 5")]
     public void Expressions(string template, string expected) => Assert.Equal(expected, Render(template));
 
@@ -61,6 +62,7 @@ public class ChatTemplateTests
     [InlineData("{% macro m() %}{{ x }}{% set x = 2 %}{% endmacro %}{% set x = 1 %}{{ m() }}{{ x }}", "11")]
     [InlineData("{% macro m() %}<{{ caller('q') }}>{% endmacro %}{% call(v) m() %}in{{ v }}{% endcall %}", "<inq>")]
     [InlineData("{% macro f(n) %}{% if n > 0 %}{{ n }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(3) }}", "321")]
+    [InlineData("{% macro m(a, b, c) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{{ m(*[1, 2], **{'c': 3}) }}{{ range(*[1, 3]) }}", "123[1, 2]")]
     [InlineData("{% filter upper %}a{{ 'b' }}{% endfilter %}{% with x = 1, y = 2 %}{{ x + y }}{% endwith %}{{ x }}", "AB3")]
     [InlineData("{% generation %}a{% endgeneration %}{% if false %}1{% elif none %}2{% elif 3 %}3{% else %}4{% endif %}", "a3")]
     public void Statements(string template, string expected) => Assert.Equal(expected, Render(template));
@@ -191,6 +193,16 @@ public class ChatTemplateTests
         Assert.Equal(
             template.Render(new ChatTemplateInput { Messages = messages }),
             template.Render(new ChatTemplateInput { Messages = ChatMessage.ListFromJson(json.RootElement, "test") }));
+    }
+
+    [Fact]
+    public void Variables_of_the_caller_are_known_but_do_not_replace_the_conversation()
+    {
+        using JsonDocument json = JsonDocument.Parse("{\"documents\": [1], \"messages\": 7, \"enable_thinking\": false}");
+        Dictionary<string, JsonElement> variables = json.RootElement.EnumerateObject().ToDictionary(property => property.Name, property => property.Value);
+        ChatTemplate template = ChatTemplate.Parse("{{ documents }}{{ tools is none }}{{ messages | length }}{{ enable_thinking is defined and enable_thinking is false }}", "test");
+
+        Assert.Equal("[1]True0True", template.Render(new ChatTemplateInput { Messages = [], Variables = variables }));
     }
 
     [Theory]
