@@ -6,6 +6,7 @@ namespace MoeSharp.Checkpoints;
 public static class GgufTokenizer
 {
     private const string Prefix = "tokenizer.ggml.";
+    private const string TemplateKey = "tokenizer.chat_template";
 
     /// <summary>Loads a tokenizer from whatever a user names: a GGUF file, a tokenizer.json, a tokenizer.model, or a folder.</summary>
     /// <param name="path">The file or folder.</param>
@@ -50,7 +51,9 @@ public static class GgufTokenizer
         AddEos = Flag(metadata, $"{Prefix}add_eos_token"),
         AddSpacePrefix = Flag(metadata, $"{Prefix}add_space_prefix"),
         RemoveExtraWhitespaces = Flag(metadata, $"{Prefix}remove_extra_whitespaces") ?? false,
-        ChatTemplate = Text(metadata, "tokenizer.chat_template"),
+        ChatTemplate = Text(metadata, TemplateKey),
+        NamedChatTemplates = metadata.Keys.Where(key => key.StartsWith($"{TemplateKey}.", StringComparison.Ordinal))
+            .ToDictionary(key => key[(TemplateKey.Length + 1)..], metadata.GetString, StringComparer.Ordinal),
         HuggingFaceJson = Text(metadata, "tokenizer.huggingface.json"),
     };
 

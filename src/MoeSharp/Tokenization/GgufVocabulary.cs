@@ -51,6 +51,9 @@ public sealed record GgufVocabulary
     /// <summary>The chat template; null when there is none.</summary>
     public string? ChatTemplate { get; init; }
 
+    /// <summary>Further chat templates by name; null when there are none.</summary>
+    public IReadOnlyDictionary<string, string>? NamedChatTemplates { get; init; }
+
     /// <summary>A whole tokenizer.json, which then decides everything; null when the file carries none.</summary>
     public string? HuggingFaceJson { get; init; }
 }

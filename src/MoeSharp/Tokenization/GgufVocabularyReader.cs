@@ -113,16 +113,44 @@ internal static class GgufVocabularyReader
         WriteToken(writer, "pad_token", vocabulary.Pad, vocabulary);
         writer.WriteBoolean("add_bos_token", vocabulary.AddBos ?? (isScored && vocabulary.Bos is not null));
         writer.WriteBoolean("add_eos_token", vocabulary.AddEos ?? false);
-        if (vocabulary.ChatTemplate is string template)
-        {
-            writer.WriteString("chat_template", template);
-        }
+        WriteTemplates(writer, vocabulary);
 
         // The Llama classes put the two switches in place of the post-processor; a whole tokenizer.json keeps its own unless they are given.
         bool keepsProcessor = vocabulary.HuggingFaceJson is not null && vocabulary.AddBos is null && vocabulary.AddEos is null;
         writer.WriteString("tokenizer_class", keepsProcessor ? "PreTrainedTokenizerFast" : isScored ? "LlamaTokenizer" : "LlamaTokenizerFast");
         writer.WriteEndObject();
     });
+
+    private static void WriteTemplates(Utf8JsonWriter writer, GgufVocabulary vocabulary)
+    {
+        Dictionary<string, string> templates = new(vocabulary.NamedChatTemplates ?? new Dictionary<string, string>());
+        if (vocabulary.ChatTemplate is string template)
+        {
+            templates[ChatTemplateText.DefaultName] = template;
+        }
+
+        if (templates.Count == 0)
+        {
+            return;
+        }
+
+        if (templates.Count == 1 && vocabulary.ChatTemplate is not null)
+        {
+            writer.WriteString("chat_template", vocabulary.ChatTemplate);
+            return;
+        }
+
+        writer.WriteStartArray("chat_template");
+        foreach ((string name, string source) in templates)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("name", name);
+            writer.WriteString("template", source);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
 
     private static void WriteToken(Utf8JsonWriter writer, string name, int? id, GgufVocabulary vocabulary)
     {

@@ -1,4 +1,5 @@
 using MoeSharp.Tokenization;
+using MoeSharp.Tokenization.Chat;
 
 namespace MoeSharp.Tests.Tokenization;
 
@@ -27,6 +28,22 @@ public class GgufVocabularyTests
         Assert.Equal("<s>|\u2581ab|\n|ab", Tokens(tokenizer, "ab\nab"));
         Assert.Equal("<s>|ab", Tokens(Tokenizer.FromGguf(Scored() with { AddSpacePrefix = false }, "test"), "ab"));
         Assert.Equal("\u2581ab|</s>", Tokens(Tokenizer.FromGguf(Scored() with { AddBos = false, AddEos = true }, "test"), "ab"));
+    }
+
+    [Fact]
+    public void The_template_is_chosen_by_what_the_conversation_needs()
+    {
+        Dictionary<string, string> named = new() { ["tool_use"] = "with tools" };
+        Tokenizer both = Tokenizer.FromGguf(Scored() with { ChatTemplate = "plain", NamedChatTemplates = named }, "test");
+        Tokenizer one = Tokenizer.FromGguf(Scored() with { NamedChatTemplates = new Dictionary<string, string> { ["rag"] = "only" } }, "test");
+        named["rag"] = "documents";
+        Tokenizer noDefault = Tokenizer.FromGguf(Scored() with { NamedChatTemplates = named }, "test");
+
+        Assert.Equal("plain", ChatTemplate.Find(both, hasTools: false).Source);
+        Assert.Equal("with tools", ChatTemplate.Find(both, hasTools: true).Source);
+        Assert.Equal("only", ChatTemplate.Find(one, hasTools: true).Source);
+        Assert.Contains("none is the default", Assert.Throws<ConfigurationException>(() => ChatTemplate.Find(noDefault, hasTools: false)).Message, StringComparison.Ordinal);
+        Assert.Contains("without a chat template", Assert.Throws<ConfigurationException>(() => ChatTemplate.Find(Tokenizer.FromGguf(Scored(), "test"), hasTools: false)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
