@@ -1,0 +1,153 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Model;
+using MoeSharp.Moe;
+using MoeSharp.Moe.Balance;
+using MoeSharp.Tensors;
+using MoeSharp.Tests.Kernels;
+using MoeSharp.Tests.Reference;
+using MoeSharp.Tests.Training;
+using MoeSharp.Training;
+
+namespace MoeSharp.Tests.Moe;
+
+public sealed class BalanceLossTests
+{
+    private const int Hidden = 6;
+    private const int Experts = 4;
+    private const int TopK = 2;
+    private const int Tokens = 9;
+
+    private static readonly MoeConfig s_moe = new() { NumExperts = Experts, TopK = TopK, IntermediateSize = 5 };
+
+    [Fact]
+    public void Communication_loss_counts_the_tokens_that_touch_a_group()
+    {
+        // Token 0 stays in group 0, token 1 uses both; M = 2: f'' = 2 / (2 * 2) * (2, 1).
+        double[] slopes = new double[4];
+        double loss = CommunicationLoss.Measure([0, 1, 2, 0], 2, [0.4, 0.1, 0.3, 0.2], 2, 2, 10, slopes);
+        Assert.Equal((1 * 0.5) + (0.5 * 0.5), loss, 12);
+        Assert.Equal([10.0, 10.0, 5.0, 5.0], slopes);
+    }
+
+    [Fact]
+    public void Balanced_communication_is_one()
+    {
+        double[] even = [0.25, 0.25, 0.25, 0.25];
+        Assert.Equal(1.0, CommunicationLoss.Measure([0, 2, 1, 3, 3, 0], 2, even, 2, 2, 0, new double[4]), 12);
+    }
+
+    [Fact]
+    public void A_selection_bias_falls_where_the_load_is_above_the_mean_and_rises_below()
+    {
+        float[] bias = [1f, 1f, 1f];
+        SelectionBias.Move(bias, [4, 0, 2], 0.25f);
+        Assert.Equal([0.75f, 1.25f, 1f], bias);
+    }
+
+    [Theory]
+    [InlineData(0f, 0.7f)]
+    [InlineData(0.3f, 0f)]
+    [InlineData(0.3f, 0.7f)]
+    public void Losses_over_two_layers_together_have_the_gradient_of_their_formula(float jointAlpha, float communicationAlpha)
+    {
+        using WorkerPool workers = new(2);
+        using ForwardContext context = new(workers);
+        context.Routing.CaptureTokens = true;
+        List<Parameter> parameters = [];
+        MoeLayer[] layers = [.. Enumerable.Range(0, 2).Select(layer => MoeAssembly.Build(new MoePlace(layer, $"layers.{layer}.moe", Hidden, parameters), s_moe))];
+        parameters.ForEach(parameter => NormalFill.Fill(workers, (ulong)parameter.Name[^1] + (ulong)parameter.Name[7], 0.6f, parameter.Value));
+        parameters.ForEach(parameter => parameter.AllocateGradient());
+        float[] x = KernelCheck.Random(Tokens * Hidden, 5);
+        BalanceConfig balance = new() { Scope = BalanceScope.AllLayers, ExpertAlpha = jointAlpha, CommunicationAlpha = communicationAlpha, NumDeviceGroups = 2, MaxDevicesPerToken = 2 };
+
+        double loss = Differentiate(layers, x, balance, context);
+        Parameter[] routers = [.. parameters.Where(parameter => parameter.Name.EndsWith("router", StringComparison.Ordinal))];
+        int[][] chosen = [.. context.Routing.Layers.Select(layer => layer.ExpertIds)];
+        double[][] weights = [.. routers.Select(router => KernelCheck.Double(router.Value.ToArray()))];
+        double Loss(double[] first, double[] second) => Reference([first, second], chosen, KernelCheck.Double(x), jointAlpha, communicationAlpha);
+        Assert.Equal(Loss(weights[0], weights[1]), loss, 1e-5);
+        KernelCheck.Close(RowReference.Gradient(value => [Loss(value, weights[1])], weights[0], [1]), routers[0].Gradient.ToArray(), 1e-6, 1e-4, "first");
+        KernelCheck.Close(RowReference.Gradient(value => [Loss(weights[0], value)], weights[1], [1]), routers[1].Gradient.ToArray(), 1e-6, 1e-4, "second");
+        parameters.ForEach(parameter => parameter.Dispose());
+    }
+
+    [Fact]
+    public void A_training_step_moves_the_biases_by_the_load_of_all_its_passes()
+    {
+        const float Speed = 0.01f;
+        using TinyText text = new();
+        using WorkerPool workers = new(1);
+        TrainingConfig config = TinyText.Config("batch.micro_batch_tokens=32");
+        ModelConfig architecture = config.Model! with { VocabSize = text.VocabSize, Moe = config.Model.Moe! with { Scoring = RouterScoring.Sigmoid, HasSelectionBias = true } };
+        config = config with { Model = architecture, Balance = config.Balance with { BiasUpdateSpeed = Speed } };
+        config.Validate();
+        using LanguageModel model = new(architecture);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
+        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+
+        step.Run(0, 0);
+
+        for (int index = 0; index < step.Load.NumLayers; index++)
+        {
+            float[] expected = new float[architecture.Moe!.NumExperts];
+            SelectionBias.Move(expected, step.Load.TokensPerExpert(index), Speed);
+            Assert.Contains(expected, value => value != 0f);
+            Assert.Equal(expected, model.SelectionBias(step.Load.Layer(index))!.Value.ToArray());
+        }
+    }
+
+    [Fact]
+    public void Moving_biases_that_the_model_has_not_is_refused()
+    {
+        TrainingConfig config = TinyText.Config();
+        Assert.Contains("bias_update_speed", Assert.Throws<ConfigurationException>(() => (config with { Balance = config.Balance with { BiasUpdateSpeed = 0.1f } }).Validate()).Message, StringComparison.Ordinal);
+    }
+
+    private static double Differentiate(MoeLayer[] layers, float[] x, BalanceConfig balance, ForwardContext context)
+    {
+        TokenBatch batch = new();
+        batch.Resize(Tokens, Tokens);
+        context.BeginTraining(batch, balance, 1f);
+        Tensor input = context.Pool.Rent(new Shape(Tokens, Hidden));
+        x.CopyTo(input.Data);
+        foreach (MoeLayer layer in layers)
+        {
+            layer.Forward(input, context).WriteGradient(out _).Clear();
+        }
+
+        context.Tape!.Backward(context);
+        double loss = (balance.ExpertAlpha * JointExpertLoss.Measure(context.Routing)) + (balance.CommunicationAlpha * context.Routing.Layers.Sum(layer => layer.CommunicationLoss));
+        context.EndPass();
+        return loss;
+    }
+
+    // Choices are constants of the gradient.
+    private static double Reference(double[][] routers, int[][] chosen, double[] x, double jointAlpha, double communicationAlpha)
+    {
+        double[][][] scores = [.. routers.Select(router => x.Chunk(Hidden).Select(row => Softmax([.. Enumerable.Range(0, Experts).Select(e => row.Select((value, h) => value * router[(e * Hidden) + h]).Sum())])).ToArray())];
+        double loss = 0;
+        for (int expert = 0; expert < Experts; expert++)
+        {
+            double load = (double)Experts * chosen.Sum(ids => ids.Count(id => id == expert)) / (2 * Tokens * TopK);
+            loss += jointAlpha * load * scores.Average(layer => layer.Average(row => row[expert]));
+        }
+
+        for (int layer = 0; layer < 2; layer++)
+        {
+            for (int group = 0; group < 2; group++)
+            {
+                double load = 2.0 / (2 * Tokens) * chosen[layer].Chunk(TopK).Count(ids => ids.Any(id => id / 2 == group));
+                loss += communicationAlpha * load * scores[layer].Average(row => row[2 * group] + row[(2 * group) + 1]);
+            }
+        }
+
+        return loss;
+    }
+
+    private static double[] Softmax(double[] logits)
+    {
+        double[] exponentials = [.. logits.Select(Math.Exp)];
+        return [.. exponentials.Select(value => value / exponentials.Sum())];
+    }
+}
