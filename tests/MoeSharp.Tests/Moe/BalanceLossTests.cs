@@ -81,7 +81,7 @@ public sealed class BalanceLossTests
         TrainingConfig config = TinyText.Config("batch.micro_batch_tokens=32");
         ModelConfig architecture = config.Model! with { VocabSize = text.VocabSize, Moe = config.Model.Moe! with { Scoring = RouterScoring.Sigmoid, HasSelectionBias = true } };
         config = config with { Model = architecture, Balance = config.Balance with { BiasUpdateSpeed = Speed } };
-        config.Validate();
+        config.Validate("test");
         using LanguageModel model = new(architecture);
         WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
         using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
@@ -101,7 +101,7 @@ public sealed class BalanceLossTests
     public void Moving_biases_that_the_model_has_not_is_refused()
     {
         TrainingConfig config = TinyText.Config();
-        Assert.Contains("bias_update_speed", Assert.Throws<ConfigurationException>(() => (config with { Balance = config.Balance with { BiasUpdateSpeed = 0.1f } }).Validate()).Message, StringComparison.Ordinal);
+        Assert.Contains("bias_update_speed", Assert.Throws<ConfigurationException>(() => (config with { Balance = config.Balance with { BiasUpdateSpeed = 0.1f } }).Validate("test")).Message, StringComparison.Ordinal);
     }
 
     private static double Differentiate(MoeLayer[] layers, float[] x, BalanceConfig balance, ForwardContext context)
