@@ -85,18 +85,6 @@ public static unsafe partial class Elementwise
         }
     }
 
-    /// <summary>The gradient of copying one stretch to every head: dx[t, c] (= or +=) sum over heads of dy[t, head * yStep + c], in head order.</summary>
-    public static void SumHeads(WorkerPool workers, int rows, int heads, int cols, ReadOnlySpan<float> dy, int yStride, int yStep, Span<float> dx, int xStride, bool accumulate)
-    {
-        CheckStretch(dy.Length, rows, ((heads - 1) * yStep) + cols, yStride, "Elementwise.SumHeads", nameof(dy));
-        CheckStretch(dx.Length, rows, cols, xStride, "Elementwise.SumHeads", nameof(dx));
-        fixed (float* dys = dy, dxs = dx)
-        {
-            SumHeadsJob job = new() { Heads = heads, Cols = cols, Dy = dys, YStride = yStride, YStep = yStep, Dx = dxs, XStride = xStride, Accumulate = accumulate };
-            workers.ForRows(rows, Math.Max(1, ClearChunk / Math.Max(1, heads * cols)), ref job);
-        }
-    }
-
     /// <summary>x = x sigmoid(x).</summary>
     public static void Silu(WorkerPool workers, Span<float> x)
     {
@@ -282,36 +270,6 @@ public static unsafe partial class Elementwise
                 for (int head = 0; head < Heads; head++)
                 {
                     new ReadOnlySpan<float>(X + ((long)t * XStride) + ((long)head * XStep), Cols).CopyTo(new Span<float>(Y + ((long)t * YStride) + ((long)head * YStep), Cols));
-                }
-            }
-        }
-    }
-
-    private struct SumHeadsJob : IRowJob
-    {
-        public int Heads;
-        public int Cols;
-        public float* Dy;
-        public int YStride;
-        public int YStep;
-        public float* Dx;
-        public int XStride;
-        public bool Accumulate;
-
-        public readonly void Run(int begin, int end)
-        {
-            for (int t = begin; t < end; t++)
-            {
-                float* dx = Dx + ((long)t * XStride);
-                for (int c = 0; c < Cols; c++)
-                {
-                    float sum = Accumulate ? dx[c] : 0f;
-                    for (int head = 0; head < Heads; head++)
-                    {
-                        sum += Dy[((long)t * YStride) + ((long)head * YStep) + c];
-                    }
-
-                    dx[c] = sum;
                 }
             }
         }

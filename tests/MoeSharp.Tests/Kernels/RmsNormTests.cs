@@ -41,6 +41,34 @@ public sealed class RmsNormTests
         KernelCheck.Close([.. expectedWeight.Select(value => value + 0.5)], gradients[(rows * cols)..], 1e-5, 1e-5, "dWeight");
     }
 
+    [Theory]
+    [InlineData(1, 1, 1)]
+    [InlineData(4, 3, 19)]
+    [InlineData(40, 5, 24)] // several blocks of rows
+    public void Heads_of_a_wider_row_are_normed_like_rows(int rows, int heads, int cols)
+    {
+        int stride = (heads * cols) + 5;
+        float[] x = KernelCheck.Random(rows * stride, 1, 2f);
+        float[] dy = KernelCheck.Random(rows * stride, 2);
+        float[] weight = KernelCheck.Random(cols, 3);
+        using WorkerPool workers = new(2);
+        float[] y = [.. x];
+        float[] inverse = new float[rows * heads];
+        RmsNorm.ForwardHeads(workers, rows, heads, cols, x, stride, weight, Epsilon, y, stride, inverse);
+        float[] dx = new float[rows * stride];
+        float[] dWeight = new float[cols];
+        RmsNorm.BackwardHeads(workers, rows, heads, cols, dy, stride, x, stride, weight, inverse, dx, stride, dWeight, false);
+
+        float[] dense = Dense(x);
+        float[] denseY = Forward(workers, rows * heads, cols, dense, weight);
+        float[] gradients = Backward(workers, rows * heads, cols, dense, weight, Dense(dy), false);
+        KernelCheck.SameBits(denseY, Dense(y), "y");
+        KernelCheck.SameBits(gradients.AsSpan(0, dense.Length), Dense(dx), "dx");
+        KernelCheck.Close([.. gradients[dense.Length..].Select(value => value - 0.5)], dWeight, 1e-5, 1e-5, "dWeight");
+
+        float[] Dense(float[] values) => [.. values.Chunk(stride).SelectMany(row => row[..(heads * cols)])];
+    }
+
     [Fact]
     public void Accumulation_adds_the_same_gradient()
     {

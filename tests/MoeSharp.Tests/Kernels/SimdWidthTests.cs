@@ -19,6 +19,8 @@ public sealed class SimdWidthTests
         typeof(TopKTests),
         typeof(PermutationTests),
         typeof(ElementwiseTests),
+        typeof(ElementwiseRowTests),
+        typeof(LightningAttentionTests),
         typeof(RotaryTests),
         typeof(AdamWTests),
         typeof(CausalAttentionTests),

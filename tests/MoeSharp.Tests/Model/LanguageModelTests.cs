@@ -164,7 +164,7 @@ public sealed class LanguageModelTests
         Assert.Contains($"token {config.VocabSize} at row 0", error.Message, StringComparison.Ordinal);
     }
 
-    private static void AssertGradient(Parameter parameter, ReferenceModel reference, double[] weights, List<int[]> choices, Func<double> loss)
+    internal static void AssertGradient(Parameter parameter, ReferenceModel reference, double[] weights, List<int[]> choices, Func<double> loss, int trials = 2)
     {
         // The derivative along a random direction: sum of gradient * direction = (L(w + h d) - L(w - h d)) / 2h.
         const double Step = 1e-5;
@@ -172,7 +172,7 @@ public sealed class LanguageModelTests
         double[] original = (double[])weights.Clone();
         double[] gradient = parameter.Gradient.ToArray().Select(v => (double)v).ToArray();
         double norm = Math.Sqrt(gradient.Sum(g => g * g));
-        for (int trial = 0; trial < 2; trial++)
+        for (int trial = 0; trial < trials; trial++)
         {
             double[] direction = original.Select(_ => (random.NextDouble() * 2) - 1).ToArray();
             double length = Math.Sqrt(direction.Sum(d => d * d));
@@ -203,7 +203,7 @@ public sealed class LanguageModelTests
     }
 
     // Two rows of twelve tokens, cut into documents of unequal length, with some targets missing.
-    private static TokenBatch PackedBatch(int vocab)
+    internal static TokenBatch PackedBatch(int vocab)
     {
         TokenBatch batch = new();
         batch.Resize(24, 12);

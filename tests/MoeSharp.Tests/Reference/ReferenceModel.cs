@@ -24,20 +24,14 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
             x[t] = weights["embedding"].AsSpan(batch.TokenIds[t] * config.HiddenSize, config.HiddenSize).ToArray();
         }
 
+        x = Scale(x, config.EmbeddingScale);
         for (int layer = 0; layer < config.NumHiddenLayers; layer++)
         {
-            string name = $"layers.{layer}";
-            double[][] attended = Attention(RmsNorm(x, weights[$"{name}.attention_norm"]), $"{name}.attention", batch);
-            x = Add(x, attended);
-            double[][] normed = RmsNorm(x, weights[$"{name}.feed_forward_norm"]);
-            double[][] fed = config.IsMoeLayer(layer)
-                ? Moe(normed, $"{name}.moe", batch, balance, ref auxiliary)
-                : FeedForward(normed, weights[$"{name}.feed_forward.gate_up_projection"], weights[$"{name}.feed_forward.down_projection"]);
-            x = Add(x, fed);
+            x = Block(x, layer, batch, balance, ref auxiliary);
         }
 
         double[] head = config.TieWordEmbeddings ? weights["embedding"] : weights["head"];
-        Logits = Linear(RmsNorm(x, weights["final_norm"]), head);
+        Logits = Scale(Linear(Norm(x, "final_norm"), head), config.LogitScale);
         double loss = 0;
         for (int t = 0; t < tokens; t++)
         {
@@ -50,63 +44,37 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
         return (loss * tokenScale) + (auxiliary * auxiliaryScale);
     }
 
-    private double[][] Attention(double[][] x, string name, TokenBatch batch)
+    private double[][] Block(double[][] x, int layer, TokenBatch batch, BalanceConfig balance, ref double auxiliary)
     {
-        (int heads, int kvHeads, int d) = (config.NumAttentionHeads, config.NumKeyValueHeads, config.HeadDim);
-        double[][] qkv = Linear(x, weights[$"{name}.qkv_projection"]);
-        if (config.AttentionBias)
+        string name = $"layers.{layer}";
+        double[][] first = Norm(x, $"{name}.attention_norm");
+        double[][] attended = new ReferenceAttention(config, weights, layer, batch).Forward(first);
+        ResidualScales scales = config.ResidualScales;
+        bool isLinear = config.AttentionOf(layer) == AttentionKind.Linear;
+        double[][] middle = config.BlockLayout switch
         {
-            qkv = AddBias(qkv, weights[$"{name}.qkv_bias"]);
+            BlockLayout.SandwichNorm => Add(x, Norm(attended, $"{name}.attention_output_norm")),
+            BlockLayout.NormedResidual => Add(
+                Scale(first, isLinear ? scales.LinearAttentionAlpha : scales.FullAttentionAlpha), Scale(attended, isLinear ? scales.LinearAttentionBeta : scales.FullAttentionBeta)),
+            _ => Add(x, attended),
+        };
+        bool isParallel = config.BlockLayout == BlockLayout.ParallelExperts && config.IsMoeLayer(layer);
+        double[][] second = Norm(isParallel ? x : middle, $"{name}.feed_forward_norm");
+        double[][] fed = config.IsMoeLayer(layer)
+            ? Moe(second, $"{name}.moe", batch, balance, ref auxiliary)
+            : FeedForward(second, weights[$"{name}.feed_forward.gate_up_projection"], weights[$"{name}.feed_forward.down_projection"]);
+        if (isParallel)
+        {
+            double[][] dense = FeedForward(Norm(middle, $"{name}.residual_norm"), weights[$"{name}.residual_feed_forward.gate_up_projection"], weights[$"{name}.residual_feed_forward.down_projection"]);
+            return Add(Add(middle, dense), fed);
         }
 
-        for (int t = 0; t < x.Length; t++)
+        return config.BlockLayout switch
         {
-            for (int head = 0; head < heads + kvHeads; head++)
-            {
-                for (int i = 0; i < d / 2; i++)
-                {
-                    double angle = batch.Positions[t] * Math.Pow(config.RopeTheta, -2.0 * i / d);
-                    double first = qkv[t][(head * d) + i];
-                    double second = qkv[t][(head * d) + i + (d / 2)];
-                    qkv[t][(head * d) + i] = (first * Math.Cos(angle)) - (second * Math.Sin(angle));
-                    qkv[t][(head * d) + i + (d / 2)] = (second * Math.Cos(angle)) + (first * Math.Sin(angle));
-                }
-            }
-        }
-
-        double[][] output = new double[x.Length][];
-        foreach (MoeSharp.Kernels.AttentionSegment segment in batch.Segments.ToArray())
-        {
-            for (int i = 0; i < segment.QueryCount; i++)
-            {
-                int row = segment.QueryBegin + i;
-                output[row] = new double[heads * d];
-                for (int head = 0; head < heads; head++)
-                {
-                    int keyColumn = (heads * d) + (head / (heads / kvHeads) * d);
-                    double[] scores = new double[i + 1];
-                    for (int j = 0; j <= i; j++)
-                    {
-                        for (int c = 0; c < d; c++)
-                        {
-                            scores[j] += qkv[row][(head * d) + c] * qkv[segment.KeyBegin + j][keyColumn + c] / Math.Sqrt(d);
-                        }
-                    }
-
-                    double lse = LogSumExp(scores);
-                    for (int j = 0; j <= i; j++)
-                    {
-                        for (int c = 0; c < d; c++)
-                        {
-                            output[row][(head * d) + c] += Math.Exp(scores[j] - lse) * qkv[segment.KeyBegin + j][keyColumn + (kvHeads * d) + c];
-                        }
-                    }
-                }
-            }
-        }
-
-        double[][] projected = Linear(output, weights[$"{name}.output_projection"]);
-        return config.AttentionBias ? AddBias(projected, weights[$"{name}.output_bias"]) : projected;
+            BlockLayout.SandwichNorm => Add(middle, Norm(fed, $"{name}.feed_forward_output_norm")),
+            BlockLayout.NormedResidual => Add(Scale(second, scales.FeedForwardAlpha), Scale(fed, scales.FeedForwardBeta)),
+            _ => Add(middle, fed),
+        };
     }
 
     private double[][] Moe(double[][] x, string name, TokenBatch batch, BalanceConfig balance, ref double auxiliary)
@@ -187,11 +155,14 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
         return Linear(activation, down);
     }
 
-    private double[][] RmsNorm(double[][] x, double[] weight) => x.Select(row =>
+    private double[][] Norm(double[][] x, string name) => x.Select(row =>
     {
-        double inverse = 1 / Math.Sqrt(row.Average(value => value * value) + config.RmsNormEps);
-        return row.Select((value, h) => value * inverse * weight[h]).ToArray();
+        double mean = config.UsesLayerNorm ? row.Average() : 0;
+        double inverse = 1 / Math.Sqrt(row.Average(value => (value - mean) * (value - mean)) + config.RmsNormEps);
+        return row.Zip(weights[name], (value, weight) => (value - mean) * inverse * weight).ToArray();
     }).ToArray();
+
+    private static double[][] Scale(double[][] x, double factor) => x.Select(row => row.Select(value => value * factor).ToArray()).ToArray();
 
     private static double[][] Linear(double[][] x, double[] weight)
     {
@@ -209,8 +180,6 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
     }
 
     private static double[][] Add(double[][] a, double[][] b) => a.Zip(b, (x, y) => x.Zip(y, (p, q) => p + q).ToArray()).ToArray();
-
-    private static double[][] AddBias(double[][] x, double[] bias) => x.Select(row => row.Zip(bias, (p, q) => p + q).ToArray()).ToArray();
 
     private static double LogSumExp(double[] row)
     {
