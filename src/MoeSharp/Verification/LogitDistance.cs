@@ -5,8 +5,9 @@ namespace MoeSharp.Verification;
 /// <param name="At">Where it is.</param>
 /// <param name="MeanDivergence">Mean over rows of the Kullback-Leibler divergence of the softmax from the expected one, nats.</param>
 /// <param name="NumOtherChoices">Rows whose largest logit is another one.</param>
+/// <param name="LargestShortfall">How far the expected logit of such a choice stays below the largest, at worst.</param>
 /// <param name="NumRows">Rows.</param>
-internal readonly record struct LogitDistance(double MaxAbsolute, int At, double MeanDivergence, int NumOtherChoices, int NumRows)
+internal readonly record struct LogitDistance(double MaxAbsolute, int At, double MeanDivergence, int NumOtherChoices, double LargestShortfall, int NumRows)
 {
     /// <summary>Compares logits.</summary>
     /// <param name="actual">[rows, vocab].</param>
@@ -14,13 +15,15 @@ internal readonly record struct LogitDistance(double MaxAbsolute, int At, double
     /// <param name="vocab">Logits of a row.</param>
     public static LogitDistance Of(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, int vocab)
     {
-        (double largest, int at, double divergence, int others) = (0, 0, 0, 0);
+        (double largest, int at, double divergence, int others, double shortfall) = (0, 0, 0, 0, 0);
         int rows = expected.Length / vocab;
         for (int row = 0; row < rows; row++)
         {
             ReadOnlySpan<float> computed = actual.Slice(row * vocab, vocab);
             ReadOnlySpan<float> wanted = expected.Slice(row * vocab, vocab);
-            others += Largest(computed) == Largest(wanted) ? 0 : 1;
+            (int choice, int best) = (Largest(computed), Largest(wanted));
+            others += choice == best ? 0 : 1;
+            shortfall = Math.Max(shortfall, wanted[best] - (double)wanted[choice]);
             divergence += Divergence(computed, wanted) / rows;
             for (int i = 0; i < vocab; i++)
             {
@@ -32,7 +35,7 @@ internal readonly record struct LogitDistance(double MaxAbsolute, int At, double
             }
         }
 
-        return new LogitDistance(largest, at, divergence, others, rows);
+        return new LogitDistance(largest, at, divergence, others, shortfall, rows);
     }
 
     // sum of p (log p - log q) with p from the expected logits; in double, so that near rows do not cancel.
