@@ -123,7 +123,12 @@ public static class ModelFolder
     /// <param name="folder">Folder that does not exist yet, or is empty.</param>
     /// <param name="options">Format, shards, tokenizer.</param>
     /// <exception cref="ConfigurationException">The folder exists and is not empty.</exception>
-    public static void Save(ModelConfig config, IReadOnlyList<Parameter> parameters, string folder, ModelFolderOptions options)
+    public static void Save(ModelConfig config, IReadOnlyList<Parameter> parameters, string folder, ModelFolderOptions options) =>
+        SaveFolder(folder, writer => Write(writer, config, parameters, options));
+
+    /// <summary>Writes a new folder; it appears under its name only when complete.</summary>
+    /// <exception cref="ConfigurationException">The folder exists and is not empty.</exception>
+    internal static void SaveFolder(string folder, Action<FolderWriter> write)
     {
         string target = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
         if (Directory.Exists(target))
@@ -141,7 +146,7 @@ public static class ModelFolder
         try
         {
             FolderWriter writer = new(files, temporary);
-            Write(writer, config, parameters, options);
+            write(writer);
             writer.Complete();
             files.Rename(temporary, target);
             files.SyncFolder(Path.GetDirectoryName(target) ?? target);
@@ -156,16 +161,27 @@ public static class ModelFolder
     /// <summary>Writes the files of a model folder, each synced.</summary>
     internal static void Write(FolderWriter writer, ModelConfig config, IReadOnlyList<Parameter> parameters, ModelFolderOptions options)
     {
-        string dtype = options.WeightType == SafetensorsType.BF16 ? "bfloat16" : "float32";
-        writer.WriteText(ConfigFile, ModelConfigJson.Write(config, dtype));
-        writer.WriteText(GenerationConfigFile, GenerationConfig(config));
+        WriteConfig(writer, config, options.WeightType);
         ModelWeightsWriter.Write(writer, config, parameters, options);
         if (options.TokenizerFolder is { } tokenizerFolder)
         {
-            foreach (string name in s_tokenizerFiles.Where(name => File.Exists(Path.Combine(tokenizerFolder, name))))
-            {
-                writer.CopyFile(name, Path.Combine(tokenizerFolder, name));
-            }
+            CopyTokenizer(writer, tokenizerFolder);
+        }
+    }
+
+    /// <summary>Writes config.json and generation_config.json.</summary>
+    internal static void WriteConfig(FolderWriter writer, ModelConfig config, SafetensorsType weightType)
+    {
+        writer.WriteText(ConfigFile, ModelConfigJson.Write(config, weightType == SafetensorsType.BF16 ? "bfloat16" : "float32"));
+        writer.WriteText(GenerationConfigFile, GenerationConfig(config));
+    }
+
+    /// <summary>Copies the files of a tokenizer.</summary>
+    internal static void CopyTokenizer(FolderWriter writer, string folder)
+    {
+        foreach (string name in s_tokenizerFiles.Where(name => File.Exists(Path.Combine(folder, name))))
+        {
+            writer.CopyFile(name, Path.Combine(folder, name));
         }
     }
 

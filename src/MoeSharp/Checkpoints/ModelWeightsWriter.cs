@@ -12,17 +12,27 @@ internal static class ModelWeightsWriter
     public static void Write(FolderWriter writer, ModelConfig config, IReadOnlyList<Parameter> parameters, ModelFolderOptions options)
     {
         Dictionary<string, Parameter> byName = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
-        List<List<CheckpointTensor>> shards = Shards(CheckpointTensor.Group(WeightNames.Of(config)), options);
+        Write(writer, CheckpointTensor.Group(WeightNames.Of(config)), options, (weights, tensor) => Append(weights, tensor, byName));
+    }
+
+    /// <summary>Writes the weight files of a model folder.</summary>
+    /// <param name="writer">Folder.</param>
+    /// <param name="tensors">Tensors, in order.</param>
+    /// <param name="options">Format and size of a shard.</param>
+    /// <param name="append">Appends the elements of one tensor.</param>
+    public static void Write(FolderWriter writer, List<CheckpointTensor> tensors, ModelFolderOptions options, Action<SafetensorsWriter, CheckpointTensor> append)
+    {
+        List<List<CheckpointTensor>> shards = Shards(tensors, options);
         if (shards.Count == 1)
         {
-            WriteShard(writer, SafetensorsFolder.SingleFile, shards[0], byName, options.WeightType);
+            WriteShard(writer, SafetensorsFolder.SingleFile, shards[0], append, options.WeightType);
             return;
         }
 
         List<(string File, List<CheckpointTensor> Tensors)> named = [.. shards.Select((shard, index) => ($"model-{index + 1:D5}-of-{shards.Count:D5}.safetensors", shard))];
-        foreach ((string file, List<CheckpointTensor> tensors) in named)
+        foreach ((string file, List<CheckpointTensor> shard) in named)
         {
-            WriteShard(writer, file, tensors, byName, options.WeightType);
+            WriteShard(writer, file, shard, append, options.WeightType);
         }
 
         writer.WriteText(SafetensorsFolder.IndexFile, Index(named, options.WeightType));
@@ -49,13 +59,13 @@ internal static class ModelWeightsWriter
         return shards;
     }
 
-    private static void WriteShard(FolderWriter writer, string file, List<CheckpointTensor> tensors, Dictionary<string, Parameter> parameters, SafetensorsType type) =>
+    private static void WriteShard(FolderWriter writer, string file, List<CheckpointTensor> tensors, Action<SafetensorsWriter, CheckpointTensor> append, SafetensorsType type) =>
         writer.Write(file, stream =>
         {
             SafetensorsWriter weights = new(stream, [.. tensors.Select(tensor => Layout(tensor, type))], new Dictionary<string, string>());
             foreach (CheckpointTensor tensor in tensors)
             {
-                Append(weights, tensor, parameters);
+                append(weights, tensor);
             }
 
             weights.Finish();

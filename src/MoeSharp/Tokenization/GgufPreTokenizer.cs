@@ -61,6 +61,12 @@ internal sealed record GgufPreTokenizer(string[] Patterns, bool IsComposed = fal
         : throw new FileFormatException(
             $"{source}: tokenizer.ggml.pre is {(name is null ? "missing" : $"'{name}'")}; known are {string.Join(", ", ByName.Keys)}. Give the model's tokenizer.json with --tokenizer.");
 
+    /// <summary>The name of the rules that cut with these expressions, or null.</summary>
+    /// <param name="patterns">Expressions, one after another; none for the GPT-2 pattern.</param>
+    /// <param name="isComposed">Whether text is brought into the form NFC first.</param>
+    public static string? NameOf(IReadOnlyList<string> patterns, bool isComposed) =>
+        ByName.Where(pair => pair.Value.Patterns.SequenceEqual(patterns)).OrderByDescending(pair => pair.Value.IsComposed == isComposed).Select(pair => pair.Key).FirstOrDefault();
+
     /// <summary>Writes them as the <c>pre_tokenizer</c> of a tokenizer.json.</summary>
     public void Write(Utf8JsonWriter writer)
     {

@@ -76,7 +76,7 @@ public sealed class GgufModelTests
         }
     }
 
-    private static float[] Values(Parameter parameter)
+    internal static float[] Values(Parameter parameter)
     {
         if (parameter.Packed is not { } matrix)
         {

@@ -75,42 +75,40 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
         }
     }
 
+    // One run of rows of one matrix after another: they may be stored in the format already, and different experts have different importances.
     private void EncodePiece(CheckpointTensor tensor, float[]? whole, WeightFormat format, int columns, long first, int length, Span<byte> blocks)
     {
-        WeightSlice slice = SliceAt(tensor, first);
-        long within = first - slice.SourceOffset;
-        if (whole is null && within + length <= slice.Length && reader.TryCopy(slice.ParameterName, slice.FirstElement + within, length, format, blocks))
-        {
-            return;
-        }
-
-        float[] values = new float[length];
-        ReadPiece(tensor, whole, first, values);
-        if (importance is null || whole is not null || slice.NumColumns != columns || format.BlockLength() == 1)
-        {
-            BlockEncoder.Encode(format, values, [], blocks);
-            return;
-        }
-
-        EncodeByImportance(tensor, format, columns, first, values, blocks);
-    }
-
-    // Rows of different experts have different importances.
-    private void EncodeByImportance(CheckpointTensor tensor, WeightFormat format, int columns, long first, float[] values, Span<byte> blocks)
-    {
         int rowBytes = (int)format.RowBytes(columns);
-        for (int done = 0; done < values.Length;)
+        float[] values = [];
+        for (int done = 0; done < length;)
         {
             WeightSlice slice = SliceAt(tensor, first + done);
             long within = first + done - slice.SourceOffset;
-            long row = slice.FirstRow + (within / columns);
-            int rows = shapes[slice.ParameterName] is { Rank: > 1 } shape ? shape[shape.Rank - 2] : int.MaxValue; // of one matrix
-            int group = (int)(row / rows);
-            int count = (int)Math.Min(Math.Min(values.Length - done, slice.Length - within), (((group + 1L) * rows) - row) * columns);
-            float[] weights = importance!.Find(slice.ParameterName, group, columns); // EncodePiece has looked
-            BlockEncoder.Encode(format, values.AsSpan(done, count), weights, blocks.Slice(done / columns * rowBytes, count / columns * rowBytes));
+            bool isRun = whole is null && slice.NumColumns == columns;
+            long rowsLeft = 0;
+            int group = isRun ? Group(slice, within / columns, out rowsLeft) : 0;
+            int count = isRun ? (int)Math.Min(Math.Min(length - done, slice.Length - within), rowsLeft * columns) : length - done;
+            Span<byte> target = blocks.Slice(done / columns * rowBytes, count / columns * rowBytes);
+            if (!isRun || !reader.TryCopy(slice.ParameterName, slice.FirstElement + within, count, format, target))
+            {
+                Array.Resize(ref values, Math.Max(values.Length, count));
+                ReadPiece(tensor, whole, first + done, values.AsSpan(0, count));
+                float[] weights = isRun && format.BlockLength() > 1 && importance is not null ? importance.Find(slice.ParameterName, group, columns) : [];
+                BlockEncoder.Encode(format, values.AsSpan(0, count), weights, target);
+            }
+
             done += count;
         }
+    }
+
+    // The matrix of the parameter's stack in which a row of a slice lies, and how many of its rows are left.
+    private int Group(WeightSlice slice, long row, out long rowsLeft)
+    {
+        Shape shape = shapes[slice.ParameterName];
+        long rows = shape.Rank > 1 ? shape[shape.Rank - 2] : shape[0];
+        (long group, long inside) = Math.DivRem(slice.FirstRow + row, rows);
+        rowsLeft = rows - inside;
+        return (int)group;
     }
 
     private void ReadPiece(CheckpointTensor tensor, float[]? whole, long first, Span<float> values)
