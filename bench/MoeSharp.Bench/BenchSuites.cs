@@ -13,6 +13,7 @@ public static class BenchSuites
         ["attention"] = Plain(AttentionBenchmarks.Run),
         ["elementwise"] = Plain(ElementwiseBenchmarks.Run),
         ["quantized"] = QuantizedBenchmarks.Run,
+        ["decode"] = DecodeBenchmarks.Run,
         ["formats"] = Plain(_ => FormatBenchmarks.Run()),
     };
 

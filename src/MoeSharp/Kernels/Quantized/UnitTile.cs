@@ -8,10 +8,14 @@ internal interface ITileTokens
     static abstract int Count { get; }
 }
 
-/// <summary>One strip, or two that share the broadcast activations; known to the compiler.</summary>
-internal interface ITileStrips
+/// <summary>What the second half of a tile is; known to the compiler.</summary>
+internal interface ITileSecond
 {
-    static abstract bool AreTwo { get; }
+    /// <summary>Whether there is a second half.</summary>
+    static abstract bool Exists { get; }
+
+    /// <summary>Whether it is a second strip with the same activation rows, rather than four more rows with the same strip.</summary>
+    static abstract bool IsStrip { get; }
 }
 
 internal readonly struct Tokens1 : ITileTokens
@@ -34,17 +38,28 @@ internal readonly struct Tokens4 : ITileTokens
     public static int Count => 4;
 }
 
-internal readonly struct OneStrip : ITileStrips
+internal readonly struct NoSecond : ITileSecond
 {
-    public static bool AreTwo => false;
+    public static bool Exists => false;
+
+    public static bool IsStrip => false;
 }
 
-internal readonly struct TwoStrips : ITileStrips
+internal readonly struct SecondStrip : ITileSecond
 {
-    public static bool AreTwo => true;
+    public static bool Exists => true;
+
+    public static bool IsStrip => true;
 }
 
-/// <summary>What a tile reads: one or two strips and up to four activation rows.</summary>
+internal readonly struct SecondRows : ITileSecond
+{
+    public static bool Exists => true;
+
+    public static bool IsStrip => false;
+}
+
+/// <summary>What a tile reads: one strip and up to eight activation rows, or two strips and up to four.</summary>
 internal unsafe struct UnitOperands
 {
     public byte* Scales0;
@@ -58,14 +73,18 @@ internal unsafe struct UnitOperands
     public byte* X1;
     public byte* X2;
     public byte* X3;
+    public byte* X4;
+    public byte* X5;
+    public byte* X6;
+    public byte* X7;
     public nint StripBytes;
     public bool AsksAhead; // the weights come from memory: this is their first tile
 }
 
-/// <summary>The inner loop of products with bytes: up to four activation rows times one or two strips, over the whole depth.</summary>
+/// <summary>The inner loop of products with bytes: up to four activation rows times one or two strips, or eight rows times one strip, over the whole depth.</summary>
 /// <remarks>
-/// Legend: t activation row, g group of four columns, c codes, x activations, i integer sums, f float sums; the digits of f and i are activation
-/// row and strip. Four rows and two strips need 8 f, 8 i, 4 c and 2 x of the 32 registers.
+/// Legend: g group of four columns, c codes, x and z activations, i integer sums, f float sums; the first digit of f and i is the activation row, the second
+/// the half of the tile: the second strip, or the row four further on. Sixteen sums, four codes and two activations are 22 of the 32 registers.
 /// </remarks>
 internal static unsafe class UnitTile<C, L, V, F>
     where C : struct, IUnitCodes
@@ -73,15 +92,16 @@ internal static unsafe class UnitTile<C, L, V, F>
     where V : unmanaged
     where F : unmanaged
 {
-    /// <summary>y[t, r] and y[t, 16 + r] = activation row t times row r of the first and second strip.</summary>
+    /// <summary>y[t, r] = activation row t times row r of the strip, and the same for the second half.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Compute<T, S>(in UnitOperands operands, float* y, nint ldy)
         where T : struct, ITileTokens
-        where S : struct, ITileStrips
+        where S : struct, ITileSecond
     {
         byte* scales0 = operands.Scales0, scales1 = operands.Scales1;
         byte* codes0 = operands.Codes0 + (4 * operands.Row), codes1 = operands.Codes1 + (4 * operands.Row);
         byte* x0 = operands.X0, x1 = operands.X1, x2 = operands.X2, x3 = operands.X3;
+        byte* z0 = S.IsStrip ? x0 : operands.X4, z1 = S.IsStrip ? x1 : operands.X5, z2 = S.IsStrip ? x2 : operands.X6, z3 = S.IsStrip ? x3 : operands.X7;
         int row = operands.Row;
         bool asks = operands.AsksAhead;
         nint ahead = UnitAhead.Far, bytesPerUnit = operands.StripBytes / operands.Units;
@@ -91,155 +111,161 @@ internal static unsafe class UnitTile<C, L, V, F>
         {
             if (asks)
             {
-                UnitAhead.Ask(C.UnitBytes, S.AreTwo, operands.Scales0, operands.Scales1, codes0, codes1, ahead, operands.StripBytes);
+                UnitAhead.Ask(C.UnitBytes, S.IsStrip, scales0, scales1, codes0, codes1, ahead, operands.StripBytes);
                 ahead += bytesPerUnit;
             }
 
-            V i00 = L.Start(C.Size, C.ZeroBits, x0 + at), i01 = i00;
-            V i10 = T.Count > 1 ? L.Start(C.Size, C.ZeroBits, x1 + at) : i00, i11 = i10;
-            V i20 = T.Count > 2 ? L.Start(C.Size, C.ZeroBits, x2 + at) : i00, i21 = i20;
-            V i30 = T.Count > 3 ? L.Start(C.Size, C.ZeroBits, x3 + at) : i00, i31 = i30;
+            Start<S>(x0 + at, z0 + at, out V i00, out V i01);
+            V i10 = i00, i11 = i00, i20 = i00, i21 = i00, i30 = i00, i31 = i00;
+            if (T.Count > 1)
+            {
+                Start<S>(x1 + at, z1 + at, out i10, out i11);
+            }
+
+            if (T.Count > 2)
+            {
+                Start<S>(x2 + at, z2 + at, out i20, out i21);
+            }
+
+            if (T.Count > 3)
+            {
+                Start<S>(x3 + at, z3 + at, out i30, out i31);
+            }
+
             for (int g = 0; g < 4; g++)
             {
                 C.Pair<L, V, F>(codes0, g, out V c00, out V c01);
                 V c10 = c00, c11 = c01;
-                if (S.AreTwo)
+                if (S.IsStrip)
                 {
                     C.Pair<L, V, F>(codes1, g, out c10, out c11);
                 }
 
                 if (C.Size == CodeSize.Wide && L.UsesPairs)
                 {
-                    AddWide<T, S>(x0 + at, x1 + at, x2 + at, x3 + at, 4 * g, c00, c10, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
-                    AddWide<T, S>(x0 + at, x1 + at, x2 + at, x3 + at, 16 + (4 * g), c01, c11, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
-                    continue;
+                    V odd = L.ShiftRight(c00, 8), oddSecond = S.IsStrip ? L.ShiftRight(c10, 8) : odd;
+                    c00 = L.EvenBytes(c00);
+                    c10 = S.IsStrip ? L.EvenBytes(c10) : c00;
+                    AddGroup<T, S>(at + ByteRows.EvenPairs + (4 * g), ByteRows.UnitColumns, x0, x1, x2, x3, z0, z1, z2, z3, c00, odd, c10, oddSecond, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
+                    odd = L.ShiftRight(c01, 8);
+                    oddSecond = S.IsStrip ? L.ShiftRight(c11, 8) : odd;
+                    c01 = L.EvenBytes(c01);
+                    c11 = S.IsStrip ? L.EvenBytes(c11) : c01;
+                    AddGroup<T, S>(at + ByteRows.EvenPairs + 16 + (4 * g), ByteRows.UnitColumns, x0, x1, x2, x3, z0, z1, z2, z3, c01, odd, c11, oddSecond, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
                 }
-
-                nint group = at + ByteRows.Bytes + (4 * g);
-                V x = L.Broadcast(x0 + group), z = L.Broadcast(x0 + group + 16);
-                i00 = L.Add(C.Size, i00, c00, x, c01, z);
-                i01 = S.AreTwo ? L.Add(C.Size, i01, c10, x, c11, z) : i01;
-                if (T.Count > 1)
+                else
                 {
-                    x = L.Broadcast(x1 + group);
-                    z = L.Broadcast(x1 + group + 16);
-                    i10 = L.Add(C.Size, i10, c00, x, c01, z);
-                    i11 = S.AreTwo ? L.Add(C.Size, i11, c10, x, c11, z) : i11;
-                }
-
-                if (T.Count > 2)
-                {
-                    x = L.Broadcast(x2 + group);
-                    z = L.Broadcast(x2 + group + 16);
-                    i20 = L.Add(C.Size, i20, c00, x, c01, z);
-                    i21 = S.AreTwo ? L.Add(C.Size, i21, c10, x, c11, z) : i21;
-                }
-
-                if (T.Count > 3)
-                {
-                    x = L.Broadcast(x3 + group);
-                    z = L.Broadcast(x3 + group + 16);
-                    i30 = L.Add(C.Size, i30, c00, x, c01, z);
-                    i31 = S.AreTwo ? L.Add(C.Size, i31, c10, x, c11, z) : i31;
+                    AddGroup<T, S>(at + ByteRows.Bytes + (4 * g), 16, x0, x1, x2, x3, z0, z1, z2, z3, c00, c01, c10, c11, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
                 }
             }
 
             F scale0 = C.Scale<L, V, F>(scales0, unit, row), minimum0 = C.HasMinimum ? C.Minimum<L, V, F>(scales0, unit, row) : scale0;
-            F scale1 = S.AreTwo ? C.Scale<L, V, F>(scales1, unit, row) : scale0, minimum1 = C.HasMinimum && S.AreTwo ? C.Minimum<L, V, F>(scales1, unit, row) : scale1;
-            AddUnit<S>(x0 + at, scale0, minimum0, scale1, minimum1, i00, i01, ref f00, ref f01);
+            F scale1 = S.IsStrip ? C.Scale<L, V, F>(scales1, unit, row) : scale0, minimum1 = C.HasMinimum && S.IsStrip ? C.Minimum<L, V, F>(scales1, unit, row) : minimum0;
+            f00 = Sum(x0 + at, scale0, minimum0, i00, f00);
+            f01 = S.Exists ? Sum(z0 + at, scale1, minimum1, i01, f01) : f01;
             if (T.Count > 1)
             {
-                AddUnit<S>(x1 + at, scale0, minimum0, scale1, minimum1, i10, i11, ref f10, ref f11);
+                f10 = Sum(x1 + at, scale0, minimum0, i10, f10);
+                f11 = S.Exists ? Sum(z1 + at, scale1, minimum1, i11, f11) : f11;
             }
 
             if (T.Count > 2)
             {
-                AddUnit<S>(x2 + at, scale0, minimum0, scale1, minimum1, i20, i21, ref f20, ref f21);
+                f20 = Sum(x2 + at, scale0, minimum0, i20, f20);
+                f21 = S.Exists ? Sum(z2 + at, scale1, minimum1, i21, f21) : f21;
             }
 
             if (T.Count > 3)
             {
-                AddUnit<S>(x3 + at, scale0, minimum0, scale1, minimum1, i30, i31, ref f30, ref f31);
+                f30 = Sum(x3 + at, scale0, minimum0, i30, f30);
+                f31 = S.Exists ? Sum(z3 + at, scale1, minimum1, i31, f31) : f31;
             }
         }
 
-        Store<S>(y, f00, f01);
+        nint second = S.IsStrip ? StripLayout.Rows : T.Count * ldy;
+        Store<S>(y, second, f00, f01);
         if (T.Count > 1)
         {
-            Store<S>(y + ldy, f10, f11);
+            Store<S>(y + ldy, second, f10, f11);
         }
 
         if (T.Count > 2)
         {
-            Store<S>(y + (2 * ldy), f20, f21);
+            Store<S>(y + (2 * ldy), second, f20, f21);
         }
 
         if (T.Count > 3)
         {
-            Store<S>(y + (3 * ldy), f30, f31);
+            Store<S>(y + (3 * ldy), second, f30, f31);
         }
     }
 
-    // Bytes of even and odd columns become 16-bit numbers and meet the activations' pairs.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AddWide<T, S>(byte* x0, byte* x1, byte* x2, byte* x3, nint group, V c0, V c1, ref V i00, ref V i01, ref V i10, ref V i11, ref V i20, ref V i21, ref V i30, ref V i31)
-        where T : struct, ITileTokens
-        where S : struct, ITileStrips
+    private static void Start<S>(byte* x, byte* z, out V first, out V second)
+        where S : struct, ITileSecond
     {
-        V even0 = L.EvenBytes(c0), odd0 = L.ShiftRight(c0, 8);
-        V even1 = S.AreTwo ? L.EvenBytes(c1) : even0, odd1 = S.AreTwo ? L.ShiftRight(c1, 8) : odd0;
-        V x = L.Broadcast(x0 + ByteRows.EvenPairs + group), z = L.Broadcast(x0 + ByteRows.OddPairs + group);
-        i00 = L.Add(C.Size, i00, even0, x, odd0, z);
-        i01 = S.AreTwo ? L.Add(C.Size, i01, even1, x, odd1, z) : i01;
+        first = L.Start(C.Size, C.ZeroBits, x);
+        second = S.Exists && !S.IsStrip ? L.Start(C.Size, C.ZeroBits, z) : first;
+    }
+
+    // Two vectors of codes of each strip meet the activations at two offsets of each row.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddGroup<T, S>(
+        nint offset, nint next, byte* x0, byte* x1, byte* x2, byte* x3, byte* z0, byte* z1, byte* z2, byte* z3, V c00, V c01, V c10, V c11,
+        ref V i00, ref V i01, ref V i10, ref V i11, ref V i20, ref V i21, ref V i30, ref V i31)
+        where T : struct, ITileTokens
+        where S : struct, ITileSecond
+    {
+        AddRow<S>(x0 + offset, z0 + offset, next, c00, c01, c10, c11, ref i00, ref i01);
         if (T.Count > 1)
         {
-            x = L.Broadcast(x1 + ByteRows.EvenPairs + group);
-            z = L.Broadcast(x1 + ByteRows.OddPairs + group);
-            i10 = L.Add(C.Size, i10, even0, x, odd0, z);
-            i11 = S.AreTwo ? L.Add(C.Size, i11, even1, x, odd1, z) : i11;
+            AddRow<S>(x1 + offset, z1 + offset, next, c00, c01, c10, c11, ref i10, ref i11);
         }
 
         if (T.Count > 2)
         {
-            x = L.Broadcast(x2 + ByteRows.EvenPairs + group);
-            z = L.Broadcast(x2 + ByteRows.OddPairs + group);
-            i20 = L.Add(C.Size, i20, even0, x, odd0, z);
-            i21 = S.AreTwo ? L.Add(C.Size, i21, even1, x, odd1, z) : i21;
+            AddRow<S>(x2 + offset, z2 + offset, next, c00, c01, c10, c11, ref i20, ref i21);
         }
 
         if (T.Count > 3)
         {
-            x = L.Broadcast(x3 + ByteRows.EvenPairs + group);
-            z = L.Broadcast(x3 + ByteRows.OddPairs + group);
-            i30 = L.Add(C.Size, i30, even0, x, odd0, z);
-            i31 = S.AreTwo ? L.Add(C.Size, i31, even1, x, odd1, z) : i31;
+            AddRow<S>(x3 + offset, z3 + offset, next, c00, c01, c10, c11, ref i30, ref i31);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddRow<S>(byte* x, byte* z, nint next, V c00, V c01, V c10, V c11, ref V first, ref V second)
+        where S : struct, ITileSecond
+    {
+        V a = L.Broadcast(x), b = L.Broadcast(x + next);
+        first = L.Add(C.Size, first, c00, a, c01, b);
+        if (S.Exists)
+        {
+            a = S.IsStrip ? a : L.Broadcast(z);
+            b = S.IsStrip ? b : L.Broadcast(z + next);
+            second = L.Add(C.Size, second, c10, a, c11, b);
         }
     }
 
     // f += (weight scale * activation scale) * (sum of (code - zero) x) - (minimum * activation scale) * (sum of x)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AddUnit<S>(byte* x, F scale0, F minimum0, F scale1, F minimum1, V i0, V i1, ref F f0, ref F f1)
-        where S : struct, ITileStrips
+    private static F Sum(byte* x, F weightScale, F minimum, V integers, F sum)
     {
         F scale = L.BroadcastFloat((float*)x);
-        f0 = L.MultiplyAdd(L.Multiply(scale0, scale), L.ToFloat(L.Finish(C.Size, i0)), f0);
-        f1 = S.AreTwo ? L.MultiplyAdd(L.Multiply(scale1, scale), L.ToFloat(L.Finish(C.Size, i1)), f1) : f1;
-        if (C.HasMinimum)
-        {
-            F negativeSum = L.ToFloat(L.Broadcast(x + ByteRows.NegativeSum));
-            f0 = L.MultiplyAdd(L.Multiply(minimum0, scale), negativeSum, f0);
-            f1 = S.AreTwo ? L.MultiplyAdd(L.Multiply(minimum1, scale), negativeSum, f1) : f1;
-        }
+        sum = L.MultiplyAdd(L.Multiply(weightScale, scale), L.ToFloat(L.Finish(C.Size, integers)), sum);
+        return C.HasMinimum
+            ? L.MultiplyAdd(L.Multiply(minimum, scale), L.ToFloat(L.Broadcast(x + ByteRows.NegativeSum)), sum)
+            : sum;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store<S>(float* y, F f0, F f1)
-        where S : struct, ITileStrips
+    private static void Store<S>(float* y, nint second, F f0, F f1)
+        where S : struct, ITileSecond
     {
         L.Store(y, f0);
-        if (S.AreTwo)
+        if (S.Exists)
         {
-            L.Store(y + StripLayout.Rows, f1);
+            L.Store(y + second, f1);
         }
     }
 }

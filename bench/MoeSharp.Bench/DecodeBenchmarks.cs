@@ -1,0 +1,82 @@
+using System.Diagnostics;
+using MoeSharp.Kernels;
+using MoeSharp.Kernels.Formats;
+
+namespace MoeSharp.Bench;
+
+/// <summary>A whole model with random weights: reading a prompt, and writing alone and in company.</summary>
+/// <remarks>
+/// Weights are filled in packed form, so the model takes its own size in memory and seconds to make. Random weights route evenly, which is the
+/// dearest case for a batch. Sequences write behind 64 tokens. The limit of decoding is the bandwidth of reading these very weights, measured before and after, divided by the
+/// bytes that a step must read; the limit of a prompt is the measured peak of 8-bit multiply-adds over those that its tokens need.
+/// </remarks>
+public static class DecodeBenchmarks
+{
+    private const string DefaultPreset = "deepseek-moe-16b";
+    private const string DensePreset = "llama2-7b";
+    private const int DefaultPrompt = 512;
+
+    /// <summary>Times <see cref="BenchOptions.Preset"/> (DeepSeekMoE 16B) in each of <see cref="BenchOptions.Weights"/> (q4_0), with a prompt of
+    /// <see cref="BenchOptions.Prompt"/> (512) tokens and each of <see cref="BenchOptions.Batch"/> (1, 4, 16) sequences; without a preset also a dense model of 7B.</summary>
+    public static IReadOnlyList<BenchResult> Run(BenchOptions options)
+    {
+        List<BenchResult> results = [];
+        using WorkerPool workers = new(options.Threads);
+        string preset = options.Preset ?? DefaultPreset;
+        IReadOnlyList<int> batches = options.Batch.Count == 0 ? [1, 4, 16] : options.Batch;
+        foreach (WeightFormat format in QuantizedBenchmarks.Formats(options.Weights.Count == 0 ? ["q4_0"] : options.Weights))
+        {
+            double alone = Measure(workers, preset, format, options.Prompt ?? DefaultPrompt, batches, results);
+            if (options.Preset is null && batches.Contains(1))
+            {
+                double dense = Measure(workers, DensePreset, format, options.Prompt ?? DefaultPrompt, [1], results);
+                results.Add(new BenchResult($"{preset} {format.Name()} decode over {DensePreset}", alone / dense, "x", 2.5, alone / dense / 2.5)); // the paper's claim, arXiv 2401.06066, abstract of section 5
+            }
+        }
+
+        return results;
+    }
+
+    // Returns the tokens per second of one sequence alone, 0 if not asked for.
+    private static double Measure(WorkerPool workers, string preset, WeightFormat format, int prompt, IReadOnlyList<int> batches, List<BenchResult> results)
+    {
+        string name = $"{preset} {format.Name()}";
+        long start = Stopwatch.GetTimestamp();
+        using RandomModel model = new(preset, format, workers);
+        double fillSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        double gigabytes = model.WeightBytes / 1e9;
+        double readGbps = model.ReadGbps();
+        double gops = MachineProbe.ByteGops(workers);
+        results.Add(new BenchResult($"{name} filling", gigabytes / fillSeconds, "GB/s", readGbps, gigabytes / fillSeconds / readGbps));
+
+        using DecodeRun run = new(model, prompt, workers);
+        double prefill = prompt / run.PromptSeconds();
+        double prefillLimit = gops * 1e9 / (2.0 * model.ProductsPerToken);
+        results.Add(new BenchResult($"{name} prompt of {prompt}", prefill, "tokens/s", prefillLimit, prefill / prefillLimit));
+        AddParts($"{name} prompt of {prompt}", run, results);
+        double alone = 0;
+        foreach (int count in batches)
+        {
+            double before = model.ReadGbps();
+            double rate = count / run.StepSeconds(count);
+            readGbps = (before + model.ReadGbps()) / 2;
+            double bytes = model.BytesPerStep(count);
+            double limit = readGbps * 1e9 / bytes * count;
+            alone = count == 1 ? rate : alone;
+            results.Add(new BenchResult($"{name} decode, {count} together, {bytes / 1e9:F3} GB per step", rate, "tokens/s", limit, rate / limit));
+            AddParts($"{name} decode, {count} together", run, results);
+        }
+
+        double resident = Process.GetCurrentProcess().WorkingSet64 / 1e9;
+        results.Add(new BenchResult($"{name} weights in GB of resident memory", resident, "GB", gigabytes, gigabytes / resident));
+        return alone;
+    }
+
+    private static void AddParts(string name, DecodeRun run, List<BenchResult> results)
+    {
+        foreach ((string part, double seconds) in run.Parts)
+        {
+            results.Add(new BenchResult($"{name}: {part}", seconds * 1e3, "ms", run.Seconds * 1e3, seconds / run.Seconds));
+        }
+    }
+}
