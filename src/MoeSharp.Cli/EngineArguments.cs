@@ -22,8 +22,12 @@ internal sealed class EngineArguments
         command.Options.Add(_chunk);
     }
 
-    /// <summary>Starts an engine for one text at a time.</summary>
-    public Engine Start(ParseResult parsed, OpenedModel opened, Tokenizer tokenizer)
+    /// <summary>Starts an engine.</summary>
+    /// <param name="parsed">The arguments.</param>
+    /// <param name="opened">The model.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="parallel">Texts written at the same time.</param>
+    public Engine Start(ParseResult parsed, OpenedModel opened, Tokenizer tokenizer, int parallel = 1)
     {
         ModelConfig config = opened.Model.Config;
         int? context = parsed.GetValue(_context);
@@ -33,11 +37,11 @@ internal sealed class EngineArguments
         }
 
         long pageBytes = ModelCacheLayout.Of(config).PageBytes;
-        long wanted = KeyValuePages.PagesFor(context ?? config.MaxPositionEmbeddings) + 1; // a page that another text left half full is copied
+        long wanted = parallel * (KeyValuePages.PagesFor(context ?? config.MaxPositionEmbeddings) + 1); // a page that another text left half full is copied
         long pages = Math.Clamp((long)(CacheShareOfFreeMemory * MachineMemory.FreeBytes()) / pageBytes, 1, wanted);
         return new Engine(opened.Model, tokenizer, opened.Workers, new EngineOptions
         {
-            MaxSequences = 1,
+            MaxSequences = parallel,
             ChunkTokens = parsed.GetValue(_chunk),
             ContextLength = (int)Math.Min(context ?? config.MaxPositionEmbeddings, pages * KeyValuePages.PageTokens),
             CacheBytes = pages * pageBytes,

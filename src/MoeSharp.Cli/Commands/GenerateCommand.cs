@@ -16,12 +16,14 @@ internal static class GenerateCommand
     {
         ModelArguments model = new();
         Option<string?> prompt = new("--prompt") { Description = "The text to continue. Without it, standard input is read; one line break at its end is dropped." };
+        Option<string?> prompts = new("--prompts") { Description = "A file of prompts, one JSON line each: {\"prompt\": \"text\"}; they are continued side by side, and one JSON line is printed for each, in their order." };
+        Option<int> parallel = new("--parallel") { Description = "Texts of --prompts that are written at the same time; what each one says does not depend on it.", DefaultValueFactory = _ => new EngineOptions().MaxSequences };
         Option<int?> maxTokens = new("--max-tokens") { Description = $"Most tokens to write; without it, {DefaultMaxTokens} or what the model's context has room for." };
         Option<string[]> stop = new("--stop") { Description = "Text that ends the answer; may be given several times.", DefaultValueFactory = _ => [] };
         Option<bool> json = new("--json") { Description = "Print one JSON document: {text, ids, finish_reason, usage, seed}." };
         SamplingArguments sampling = new();
         EngineArguments engine = new();
-        Command command = new("generate", "Continues a text with a model.") { prompt, maxTokens, stop, json };
+        Command command = new("generate", "Continues a text with a model.") { prompt, prompts, parallel, maxTokens, stop, json };
         model.AddTo(command);
         engine.AddTo(command);
         sampling.AddTo(command);
@@ -29,21 +31,43 @@ internal static class GenerateCommand
         {
             SamplingOptions options = sampling.Read(parsed);
             options.Validate();
+            IReadOnlyList<string>? many = parsed.GetValue(prompts) is { } file ? PromptFile.Read(file) : null;
+            CheckPrompts(parsed, prompt, many is not null, parallel);
             using OpenedModel opened = model.Open(parsed);
             Tokenizer tokenizer = opened.LoadTokenizer();
-            using Engine writer = engine.Start(parsed, opened, tokenizer);
+            using Engine writer = engine.Start(parsed, opened, tokenizer, many is null ? 1 : parsed.GetValue(parallel));
+            GenerationOptions generation = new() { Sampling = options, MaxTokens = parsed.GetValue(maxTokens), Stop = parsed.GetValue(stop) ?? [], EndTokens = opened.EndTokens };
+            if (many is not null)
+            {
+                using Interruption interruption = new();
+                int[][] encoded = [.. many.Select(text => TextGenerator.EncodePrompt(text, tokenizer, opened.Model.Config))];
+                return PromptFile.Run(writer, encoded, generation, DefaultMaxTokens, parsed.GetValue(parallel), interruption.Token);
+            }
+
             int[] ids = TextGenerator.EncodePrompt(parsed.GetValue(prompt) ?? ReadStandardInput(), tokenizer, opened.Model.Config);
             int room = Math.Max(1, writer.ContextLength - ids.Length);
-            GenerationRequest request = new(ids, new GenerationOptions
-            {
-                Sampling = options,
-                MaxTokens = parsed.GetValue(maxTokens) ?? Math.Min(DefaultMaxTokens, room),
-                Stop = parsed.GetValue(stop) ?? [],
-                EndTokens = opened.EndTokens,
-            });
+            GenerationRequest request = new(ids, generation with { MaxTokens = generation.MaxTokens ?? Math.Min(DefaultMaxTokens, room) });
             return Run(writer, request, parsed.GetValue(json));
         });
         return command;
+    }
+
+    private static void CheckPrompts(ParseResult parsed, Option<string?> prompt, bool hasFile, Option<int> parallel)
+    {
+        if (hasFile && parsed.GetValue(prompt) is not null)
+        {
+            throw new ConfigurationException("--prompt and --prompts are both given. Give one of them.");
+        }
+
+        if (!hasFile && parsed.GetResult(parallel) is { Implicit: false })
+        {
+            throw new ConfigurationException("--parallel is for --prompts; a single text is written alone");
+        }
+
+        if (parsed.GetValue(parallel) is < 1 or > 1024)
+        {
+            throw new ConfigurationException($"--parallel {parsed.GetValue(parallel)} must be from 1 to 1024");
+        }
     }
 
     private static int Run(Engine engine, GenerationRequest request, bool json)
@@ -56,7 +80,7 @@ internal static class GenerateCommand
             GenerationResult result = engine.Submit(request, interruption.Token).ReadToEndAsync(emit).GetAwaiter().GetResult();
             if (json)
             {
-                WriteJson(result, request.Options.Sampling.Seed);
+                GenerationOutput.Write(result, request.Options.Sampling.Seed);
             }
             else
             {
@@ -72,26 +96,6 @@ internal static class GenerateCommand
             return CommandLine.Interrupted;
         }
     }
-
-    private static void WriteJson(GenerationResult result, ulong seed) => JsonDocumentOutput.Write(json =>
-    {
-        json.WriteStartObject();
-        json.WriteString("text", result.Text);
-        json.WriteStartArray("ids");
-        foreach (int id in result.Ids)
-        {
-            json.WriteNumberValue(id);
-        }
-
-        json.WriteEndArray();
-        json.WriteString("finish_reason", result.FinishReason == FinishReason.Stop ? "stop" : "length");
-        json.WriteStartObject("usage");
-        json.WriteNumber("prompt_tokens", result.PromptTokens);
-        json.WriteNumber("completion_tokens", result.Ids.Count);
-        json.WriteEndObject();
-        json.WriteNumber("seed", seed);
-        json.WriteEndObject();
-    });
 
     private static void WriteRates(GenerationResult result, SamplingOptions sampling)
     {

@@ -50,12 +50,16 @@ public sealed class CacheLayout
                 : PagedHeads.Separate(PageLength, cache.NumHeads, cache.HeadDim, cache.ValueDim);
             _states[layer] = (StateLength, cache.StateLength);
             PageLength += _heads[layer].Length;
+            HasPadding |= _heads[layer].HasPadding;
             StateLength = checked(StateLength + cache.StateLength);
         }
     }
 
     /// <summary>Floats of a page: 64 tokens of all layers.</summary>
     public long PageLength { get; }
+
+    /// <summary>Whether some rows of values are filled up to whole cache lines.</summary>
+    public bool HasPadding { get; }
 
     /// <summary>Bytes of a page.</summary>
     public long PageBytes => Math.Max(1, PageLength) * sizeof(float);

@@ -145,7 +145,7 @@ public sealed class KeyValuePages : IDisposable
     {
         try
         {
-            KeyValuePage page = new(Layout.PageLength);
+            KeyValuePage page = new(Layout.PageLength, Layout.HasPadding);
             _all.Add(page);
             return page;
         }
@@ -160,12 +160,12 @@ public sealed class KeyValuePages : IDisposable
 /// <summary>Keys and values of up to 64 tokens in all layers.</summary>
 internal sealed class KeyValuePage
 {
-    public KeyValuePage(long length)
+    public KeyValuePage(long length, bool hasPadding)
     {
         Buffer = new NativeBuffer(length);
 
-        // What lies behind the last token is never part of a result, but must not look like infinite values to those who check for them.
-        for (long offset = 0; offset < length; offset += int.MaxValue)
+        // What fills up rows is never part of a result, but must not look like infinite values to those who check for them.
+        for (long offset = 0; hasPadding && offset < length; offset += int.MaxValue)
         {
             Buffer.Slice(offset, (int)Math.Min(int.MaxValue, length - offset)).Clear();
         }

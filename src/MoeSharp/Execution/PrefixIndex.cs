@@ -16,7 +16,7 @@ internal sealed class PrefixIndex
     private const int MostChildrenSearched = 64;
 
     private readonly Dictionary<(long Parent, ulong Hash), KeyValuePage> _full = [];
-    private readonly KeyValuePage _root = new(0);
+    private readonly KeyValuePage _root = new(0, false);
     private KeyValuePage? _oldest; // of the pages without holders
     private KeyValuePage? _newest;
     private long _nextSerial;

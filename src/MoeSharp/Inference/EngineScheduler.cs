@@ -50,8 +50,8 @@ internal sealed class EngineScheduler : IDisposable
     /// <summary>Sees the logits from which each token is drawn.</summary>
     public Action<Generation, ReadOnlySpan<float>>? OnLogits { get; init; }
 
-    /// <summary>Called between the layers of a pass.</summary>
-    public Action? OnLayer { get; init; }
+    /// <summary>Called between the operations of a pass at which it may be given up.</summary>
+    public Action? OnOperation { get; init; }
 
     public bool HasWork => _waiting.Count + _running.Count > 0;
 
@@ -167,29 +167,44 @@ internal sealed class EngineScheduler : IDisposable
     {
         while (_waiting.Count > 0 && _running.Count < _options.MaxSequences)
         {
+            // A half page that is shared needs a page for its copy while it is held; alone, a text may need all there are for itself.
             SequenceRun run = _waiting[0];
-            CachedSequence sequence = new(_pages);
-            int cached = _options.SharesPrefixes ? sequence.Adopt(run.Tokens) : 0;
-            bool fits = sequence.TryReserve(run.Tokens.Length - cached) && (_running.Count == 0 || _pages.AvailablePages >= _running.Count);
-            if (!fits)
+            CachedSequence? sequence = Open(run, _options.SharesPrefixes);
+            if (sequence is null && _running.Count == 0)
             {
-                sequence.Dispose();
-                if (_running.Count == 0)
+                sequence = Open(run, shares: false);
+                if (sequence is null)
                 {
                     FailFirstWaiting(); // the system has less memory than the pool was promised
                     continue;
                 }
+            }
 
+            if (sequence is null)
+            {
                 return;
             }
 
             _waiting.RemoveAt(0);
             LeaveQueue(run);
             run.Sequence = sequence;
-            run.Generation.Start(cached);
-            _cachedTokens += cached;
+            run.Generation.Start(sequence.Length);
+            _cachedTokens += sequence.Length;
             Insert(_running, run);
         }
+    }
+
+    private CachedSequence? Open(SequenceRun run, bool shares)
+    {
+        CachedSequence sequence = new(_pages);
+        int cached = shares ? sequence.Adopt(run.Tokens) : 0;
+        if (sequence.TryReserve(run.Tokens.Length - cached) && (_running.Count == 0 || _pages.AvailablePages >= _running.Count))
+        {
+            return sequence;
+        }
+
+        sequence.Dispose();
+        return null;
     }
 
     private void FailFirstWaiting()
@@ -352,10 +367,10 @@ internal sealed class EngineScheduler : IDisposable
         run.Generation.Fail(exception);
     }
 
-    // Asked between layers. A pass goes on as long as half of its rows are wanted.
+    // Asked several times per layer. A pass goes on as long as half of its rows are wanted.
     private bool IsPassUnwanted()
     {
-        OnLayer?.Invoke();
+        OnOperation?.Invoke();
         int unwanted = 0;
         foreach (SequenceRun run in _inPass)
         {

@@ -37,6 +37,9 @@ public readonly record struct PagedHeads
     /// <summary>Floats that the layer takes in a page.</summary>
     public long Length { get; }
 
+    /// <summary>Whether rows of values are filled up to whole cache lines.</summary>
+    public bool HasPadding => ValueStride != (IsLatent ? HeadDim : ValueDim);
+
     internal long Values { get; }
 
     internal int ValueStride { get; }

@@ -28,6 +28,7 @@ public static partial class Op
     /// <exception cref="ConfigurationException">A training pass meets an attention that has no backward pass.</exception>
     public static Tensor Attention(AttentionRows q, AttentionRows k, AttentionRows v, AttentionHeads heads, Parameter? sinks, int layer, ForwardContext context)
     {
+        context.ThrowIfGivenUp();
         int rows = q.Tensor.Rows;
         Tensor output = context.Pool.Rent(new Shape(rows, heads.NumHeads * heads.ValueDim)); // [tokens, heads * value_dim]
         Tensor logSumExp = context.Pool.Rent(new Shape(rows, heads.NumHeads)); // [tokens, heads]

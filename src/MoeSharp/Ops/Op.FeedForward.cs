@@ -15,6 +15,7 @@ public static partial class Op
     /// <returns>[tokens, hidden].</returns>
     public static Tensor FeedForward(Tensor x, Parameter gateUp, Parameter down, ForwardContext context)
     {
+        context.ThrowIfGivenUp();
         (int rows, int hidden, int intermediate) = (x.Rows, x.Columns, down.Shape[1]);
         if (gateUp.Shape != new Shape(2 * intermediate, hidden))
         {

@@ -27,6 +27,7 @@ public static partial class Op
     /// <returns>[routed, hidden].</returns>
     public static Tensor GroupedFeedForward(Tensor rows, Tensor rowWeights, int[] offsets, in ExpertWeights weights, ForwardContext context)
     {
+        context.ThrowIfGivenUp();
         (Parameter gateUp, Parameter down) = (weights.GateUp, weights.Down);
         (int experts, int hidden, int intermediate) = (down.Shape[0], down.Shape[1], down.Shape[2]);
         if (rows.Columns != hidden || gateUp.Shape != new Shape(experts, 2 * intermediate, hidden))

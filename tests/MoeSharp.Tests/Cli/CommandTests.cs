@@ -44,6 +44,20 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public void Generate_continues_a_file_of_prompts_side_by_side_as_it_does_one_by_one()
+    {
+        string model = SaveModel();
+        string file = Path.Combine(_folder, "prompts.jsonl");
+        string[] prompts = ["the cat", "the mat", "sat on", "the cat sat", "on"];
+        File.WriteAllLines(file, prompts.Select((prompt, n) => n % 2 == 0 ? $"{{\"prompt\": \"{prompt}\"}}" : $"\"{prompt}\"").Append(""));
+        string[] common = ["generate", "--model", model, "--max-tokens", "6", "--temperature", "1"];
+        MoeOutcome many = Run([.. common, "--prompts", file, "--parallel", "3", "--seed", "7"]);
+        Assert.Equal(0, many.ExitCode);
+        Assert.Contains("3 at once", many.Error, StringComparison.Ordinal);
+        Assert.Equal(string.Concat(prompts.Select((prompt, n) => Run([.. common, "--prompt", prompt, "--seed", $"{7 + n}", "--json"]).Output)), many.Output);
+    }
+
+    [Fact]
     public void Eval_prints_the_promised_json()
     {
         string text = Path.Combine(_folder, "text.txt");
@@ -92,6 +106,8 @@ public sealed class CommandTests : IDisposable
     [Theory]
     [InlineData("generate --model nowhere --prompt x", "nowhere")]
     [InlineData("generate --model . --prompt x --temperature -1", "temperature -1")]
+    [InlineData("generate --model . --prompts nowhere.jsonl", "nowhere.jsonl")]
+    [InlineData("generate --model . --prompt x --parallel 2", "--parallel")]
     [InlineData("generate --model . --prompt x --tempurature 1", "--tempurature")]
     [InlineData("eval --model . --data no-such-file.txt", "no-such-file.txt")]
     [InlineData("logits --model . --tokens no-tokens.json --out x", "no-tokens.json")]

@@ -153,13 +153,13 @@ public sealed class CachedSequenceTests
     public void Tokens_decide_not_hashes()
     {
         PrefixIndex index = new();
-        KeyValuePage page = new(16);
+        KeyValuePage page = new(16, false);
         int[] tokens = [.. Enumerable.Range(0, PageTokens)];
         Assert.True(index.TryAdd(null, page, tokens));
         Assert.Same(page, index.Find(null, tokens));
         page.Tokens[5] = 99; // as if another text had the same hash
         Assert.Null(index.Find(null, tokens));
-        Assert.False(index.TryAdd(null, new KeyValuePage(16), tokens));
+        Assert.False(index.TryAdd(null, new KeyValuePage(16, false), tokens));
     }
 
     [Fact]

@@ -106,6 +106,19 @@ public sealed class EngineSchedulerTests
     }
 
     [Fact]
+    public void A_text_that_needs_every_page_does_not_trip_over_what_it_shares()
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers);
+        int[] prompt = Prompt(1);
+        int[] like = [.. prompt[..90], .. Prompt(2)[..20]];
+        int[] expected = WriteAlone(model, workers, like, Answer);
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions { CacheBytes = 2 * ModelCacheLayout.Of(model.Config).PageBytes });
+        Run(scheduler, prompt[..100], Answer);
+        Assert.Equal(expected, Ids(Run(scheduler, like, Answer)));
+    }
+
+    [Fact]
     public void Two_hundred_cancellations_leave_no_page_behind()
     {
         using WorkerPool workers = new(2);
@@ -116,9 +129,9 @@ public sealed class EngineSchedulerTests
         List<Generation> kept = [];
         using EngineScheduler scheduler = new(model, workers, new EngineOptions { ChunkTokens = 40, MaxSequences = 6, CacheBytes = 14 * ModelCacheLayout.Of(model.Config).PageBytes })
         {
-            OnLayer = () =>
+            OnOperation = () =>
             {
-                if (random.Next(20) == 0)
+                if (random.Next(60) == 0)
                 {
                     open.TakeLast(10).ToList().ForEach(generation => generation.Cancel()); // in the middle of a pass
                 }
@@ -152,13 +165,13 @@ public sealed class EngineSchedulerTests
     {
         using WorkerPool workers = new(1);
         using LanguageModel model = Model(workers);
-        int layers = 0;
+        int operations = 0;
         Generation? victim = null;
         using EngineScheduler scheduler = new(model, workers, new EngineOptions())
         {
-            OnLayer = () =>
+            OnOperation = () =>
             {
-                if (++layers == 2)
+                if (++operations == 3) // within the first layer
                 {
                     victim!.Cancel();
                 }
@@ -166,7 +179,7 @@ public sealed class EngineSchedulerTests
         };
         victim = Add(scheduler, Prompt(1), Answer, 1f);
         scheduler.Step();
-        Assert.Equal(2, layers); // not even the rest of the layers
+        Assert.Equal(3, operations); // nothing after it
         scheduler.Step();
         Assert.True(victim.Completion.IsCanceled);
         Assert.Equal((1L, 0), (scheduler.Statistics.GivenUpPasses, scheduler.Statistics.UsedPages));
