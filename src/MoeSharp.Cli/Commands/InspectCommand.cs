@@ -109,9 +109,9 @@ internal static class InspectCommand
         ModelMemory memory = size.Memory(sequenceLength);
         StringBuilder text = new();
         text.Append(CultureInfo.InvariantCulture, $"{name}\n");
-        Line(text, "structure", Structure(config));
-        Line(text, "attention", $"{config.NumAttentionHeads} heads of {config.HeadDim}, {config.NumKeyValueHeads} for keys and values; up to {config.MaxPositionEmbeddings} positions");
-        Line(text, "feed-forward", FeedForward(config));
+        Line(text, "structure", ModelDescription.Structure(config));
+        Line(text, "attention", ModelDescription.Attention(config));
+        Line(text, "feed-forward", ModelDescription.FeedForward(config));
         Line(text, "parameters", $"{Count(size.Parameters.Total)} in total");
         Line(text, "", $"{Count(size.Parameters.Activated)} activated by a token");
         Line(text, "", $"{Count(size.Parameters.ActivatedWithoutEmbedding)} of them outside the input embedding");
@@ -121,25 +121,11 @@ internal static class InspectCommand
         Line(text, "", $"{Flops(flops.ActualCausal)} the same with causal attention: what this program computes");
         Line(text, "memory", $"{Bytes(memory.WeightsFloat32)} weights as float32, {Bytes(memory.WeightsBFloat16)} as bfloat16");
         Line(text, "", $"{Bytes(memory.KeyValueCachePerToken)} of keys and values per token (float32)");
-        Line(text, "", $"{Bytes(memory.TrainingWeights)} to train: weights, gradients, two moments; about {Bytes(memory.TrainingActivations)} more per sequence of {sequenceLength}");
+        IReadOnlyList<string> untrainable = TrainingLimits.Of(config);
+        Line(text, "", untrainable.Count > 0
+            ? $"cannot be trained: no backward pass for {string.Join(", ", untrainable)}"
+            : $"{Bytes(memory.TrainingWeights)} to train: weights, gradients, two moments; about {Bytes(memory.TrainingActivations)} more per sequence of {sequenceLength}");
         return text.ToString();
-    }
-
-    private static string Structure(ModelConfig config) =>
-        $"{config.NumHiddenLayers} layers, hidden {config.HiddenSize}, vocabulary {config.VocabSize}{(config.TieWordEmbeddings ? " (tied)" : "")}, model_type {config.ModelType}";
-
-    private static string FeedForward(ModelConfig config)
-    {
-        if (config.Moe is not { } moe)
-        {
-            return $"dense, {config.IntermediateSize} wide";
-        }
-
-        string shared = moe.NumSharedExperts > 0 ? $"{moe.NumSharedExperts} shared and " : "";
-        string router = moe.Router == RouterKind.Hash ? " by token id" : "";
-        int dense = config.NumHiddenLayers - config.NumMoeLayers;
-        string denseLayers = dense > 0 ? $"; {dense} dense of {config.IntermediateSize}" : "";
-        return $"{config.NumMoeLayers} MoE layers: {shared}{moe.TopK} of {moe.NumExperts} experts{router}, {moe.IntermediateSize} wide{denseLayers}";
     }
 
     private static string PresetsAsTable()

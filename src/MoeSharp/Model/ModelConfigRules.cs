@@ -5,6 +5,7 @@ internal static class ModelConfigRules
 {
     // Far above any published model; catches sizes that would overflow later arithmetic.
     internal const int LargestSize = 1 << 24;
+    internal const int MostLayers = 1 << 14; // tables have an entry per layer
     private const double MostParameters = 1e15;
 
     /// <summary>All broken rules, in the order of the file's keys.</summary>
@@ -32,7 +33,11 @@ internal static class ModelConfigRules
         Size("vocab_size", config.VocabSize, problems);
         Size("hidden_size", config.HiddenSize, problems);
         Size("intermediate_size", config.IntermediateSize, problems);
-        Size("num_hidden_layers", config.NumHiddenLayers, problems);
+        if (config.NumHiddenLayers is < 1 or > MostLayers)
+        {
+            problems.Add($"num_hidden_layers {config.NumHiddenLayers} is outside 1..{MostLayers}");
+        }
+
         Size("num_attention_heads", config.NumAttentionHeads, problems);
         Size("num_key_value_heads", config.NumKeyValueHeads, problems);
         Size("head_dim", config.HeadDim, problems);
@@ -172,7 +177,11 @@ internal static class ModelConfigRules
         {
             problems.Add($"first_k_dense_replace {moe.FirstKDenseReplace} is negative; use 0 for no dense layer at the start");
         }
-        else if (config.NumHiddenLayers is > 0 and <= LargestSize && config.NumMoeLayers == 0)
+        else if (moe.DenseLayers.Count > config.NumHiddenLayers)
+        {
+            problems.Add($"mlp_only_layers has {moe.DenseLayers.Count} entries, more than num_hidden_layers {config.NumHiddenLayers}; name a layer once");
+        }
+        else if (config.NumHiddenLayers is > 0 and <= MostLayers && config.NumMoeLayers == 0)
         {
             problems.Add($"n_routed_experts is {moe.NumExperts}, but no layer is MoE with first_k_dense_replace {moe.FirstKDenseReplace}, moe_layer_freq {moe.MoeLayerFreq} and {config.NumHiddenLayers} layers; lower first_k_dense_replace, or set n_routed_experts to null for a dense model");
         }

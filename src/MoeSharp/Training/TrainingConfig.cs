@@ -101,6 +101,7 @@ public sealed record TrainingConfig
         Require(Balance.BiasUpdateSpeed == 0 || Model?.Moe is { HasSelectionBias: true }, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
         Require(Model?.Moe is not { } moe || (Balance.DeviceAlpha == 0 && Balance.CommunicationAlpha == 0) || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {Model?.Moe?.NumExperts} routed experts of the model");
         Require(Model is null || Batch.SequenceLength <= Model.MaxPositionEmbeddings, $"batch.sequence_length {Batch.SequenceLength} is longer than the model's max_position_embeddings {Model?.MaxPositionEmbeddings}; shorten it, or set model.max_position_embeddings");
+        Require(Model is null || TrainingLimits.Of(Model).Count == 0, $"model_type '{Model?.ModelType}' cannot be trained: there is no backward pass for {(Model is null ? "" : string.Join(", ", TrainingLimits.Of(Model)))}. Train an architecture without");
         Require(Validation.EverySteps >= 0 && Validation.Tokens >= 0, "validation.every_steps and validation.tokens must not be negative");
         Require(Checkpoint.EverySteps >= 0, $"checkpoint.every_steps {Checkpoint.EverySteps} must not be negative");
         Require(Checkpoint.Keep >= 1, $"checkpoint.keep {Checkpoint.Keep} must be at least 1");

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using MoeSharp.Model;
 
 namespace MoeSharp.Tests.Model;
@@ -148,6 +149,51 @@ public sealed class ModelFamilyTests
         Assert.Equal(ModelPresets.Get("gpt-oss-20b"), ModelPresets.Get("gpt-oss-20b") with { LayerAttention = [.. ModelPresets.Get("gpt-oss-20b").LayerAttention] });
         Assert.NotEqual(ModelPresets.Get("gpt-oss-20b"), ModelPresets.Get("gpt-oss-20b") with { LayerAttention = [] });
         Assert.Equal(new MoeConfig { NumExperts = 1, TopK = 1, IntermediateSize = 1, DenseLayers = [1, 2] }, new MoeConfig { NumExperts = 1, TopK = 1, IntermediateSize = 1, DenseLayers = [1, 2] });
+    }
+
+    [Fact]
+    public void No_value_of_any_key_ends_in_another_error()
+    {
+        string[] values =
+        [
+            "null", "true", "false", "0", "-1", "1", "3", "7.5", "1e300", "-2147483648", "2147483647", "99999999999999999999", "\"\"", "\"silu\"", "[]", "[0]", "[1e9, -1]", "[\"full_attention\"]", "{}",
+            "{\"type\": \"yarn\", \"factor\": 0}", "{\"rope_type\": \"dynamic\", \"factor\": 1e300}", "{\"quant_method\": \"fp8\", \"weight_block_size\": [0]}",
+        ];
+        int accepted = 0;
+        foreach (string preset in ModelPresets.Names.Where(name => name.Contains('b', StringComparison.Ordinal) || name.Length < 7))
+        {
+            JsonObject root = JsonNode.Parse(ModelConfigJson.Write(ModelPresets.Get(preset)))!.AsObject(); // written just now
+            foreach (string key in root.Select(pair => pair.Key).Append("sliding_window").Append("rope_parameters").Append("quantization_config").ToArray())
+            {
+                foreach (string value in values)
+                {
+                    JsonObject changed = root.DeepClone().AsObject();
+                    changed[key] = JsonNode.Parse(value);
+                    accepted += IsAccepted(changed.ToJsonString()) ? 1 : 0;
+                }
+            }
+        }
+
+        Assert.True(accepted > 1000, $"only {accepted} were accepted: the test changes what is not read");
+    }
+
+    [Theory]
+    [InlineData("\"num_hidden_layers\": 100000", "num_hidden_layers 100000")]
+    [InlineData("\"mlp_only_layers\": [0, 1, 2], \"num_hidden_layers\": 2", "mlp_only_layers has 3")]
+    public void Layers_are_bounded(string keys, string named) => What_a_family_does_not_know_is_refused_by_name($$"""{"model_type": "qwen3_moe", {{keys}}}""", named);
+
+    private static bool IsAccepted(string json)
+    {
+        try
+        {
+            ModelConfig config = Read(json);
+            _ = ModelSize.Of(config).Parameters;
+            return true;
+        }
+        catch (MoeSharpException)
+        {
+            return false;
+        }
     }
 
     private static ModelConfig Read(string json) => ModelConfigJson.Parse(json, "config.json");

@@ -12,6 +12,16 @@ public sealed class TrainingConfigTests : IDisposable
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
+    [Theory]
+    [InlineData("gpt-oss-20b", "attention sinks")]
+    [InlineData("minimax-text-01", "linear attention")]
+    public void A_model_without_a_backward_pass_is_refused_before_anything_is_read(string preset, string named)
+    {
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => (new TrainingConfig { Model = ModelPresets.Get(preset), Budget = new BudgetConfig { Steps = 1 } }).Validate("run.json"));
+
+        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Later_layers_win_and_defaults_stay()
     {

@@ -37,7 +37,7 @@ internal static class LayerAttentionKeys
     /// <summary>The kind of every layer, from layer_types or else from the family.</summary>
     public static ModelConfig WithLayers(ConfigReader reader, ModelConfig config, Func<int, AttentionKind> kindOf)
     {
-        if (config.NumHiddenLayers is < 1 or > ModelConfigRules.LargestSize)
+        if (config.NumHiddenLayers is < 1 or > ModelConfigRules.MostLayers)
         {
             return config; // reported by the rules
         }
