@@ -1,4 +1,5 @@
 using MoeSharp.Execution;
+using MoeSharp.Inference;
 using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Kernels.Quantized;
@@ -52,7 +53,13 @@ public sealed class BatchIdentityTests
             LayerAttention = [AttentionKind.Sliding, AttentionKind.Full],
             Moe = new MoeConfig
             {
-                NumExperts = 8, TopK = 2, IntermediateSize = 256, HasRouterBias = true, HasExpertBias = true, Scoring = RouterScoring.SoftmaxOverChosen, Activation = ExpertActivation.ClampedSwiGlu,
+                NumExperts = 8,
+                TopK = 2,
+                IntermediateSize = 256,
+                HasRouterBias = true,
+                HasExpertBias = true,
+                Scoring = RouterScoring.SoftmaxOverChosen,
+                Activation = ExpertActivation.ClampedSwiGlu,
             },
         },
     };
@@ -76,6 +83,28 @@ public sealed class BatchIdentityTests
         KernelCheck.SameBits(alone, InPieces(model, text, [17, 1, 30, 1, 1, 20], [Tokens(2, 90)], workers), "one neighbour");
         KernelCheck.SameBits(alone, InPieces(model, text, [1, 1, 1, 60, 7], [Tokens(3, 5), Tokens(4, 31), text], workers), "three neighbours, one of them the same");
         KernelCheck.SameBits(alone, InPieces(model, text, [64, 1, 1, 1, 1, 1, 1], [.. Enumerable.Range(5, 15).Select(seed => Tokens(seed, 40))], single), "fifteen neighbours, one thread");
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void A_steady_decode_step_allocates_nothing(string name, string format)
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Build(s_models[name], WeightFormats.Find(format)!.Value, workers);
+        using DecodingSession session = new(model, Length, 8, workers);
+        session.Append(Tokens(1, 34), TestContext.Current.CancellationToken); // the table of angles now reaches 64
+        for (int token = 0; token < 4; token++)
+        {
+            session.Append(token);
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int token = 0; token < 20; token++)
+        {
+            session.Append(token);
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
     // All rows of one pass without a cache.

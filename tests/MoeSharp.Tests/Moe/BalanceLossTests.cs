@@ -98,6 +98,43 @@ public sealed class BalanceLossTests
     }
 
     [Fact]
+    public void A_steady_training_step_with_every_loss_allocates_nothing()
+    {
+        using TinyText text = new();
+        using WorkerPool workers = new(1);
+        TrainingConfig config = TinyText.Config();
+        MoeConfig experts = config.Model!.Moe! with { NumGroups = 4, TopKGroups = 2, NormTopKProb = true, HasSelectionBias = true, HasSharedExpertGate = true, HasExpertBias = true };
+        BalanceConfig balance = new()
+        {
+            Scope = BalanceScope.AllLayers,
+            ExpertAlpha = 0.01f,
+            DeviceAlpha = 0.01f,
+            CommunicationAlpha = 0.01f,
+            NumDeviceGroups = 4,
+            MaxDevicesPerToken = 2,
+            ZLossAlpha = 0.01f,
+            BiasUpdateSpeed = 0.01f,
+        };
+        config = config with { Model = config.Model with { VocabSize = text.VocabSize, Moe = experts }, Balance = balance };
+        config.Validate("test");
+        using LanguageModel model = new(config.Model);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
+        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+        for (int i = 0; i < 4; i++)
+        {
+            step.Run(0, 0);
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.True(double.IsFinite(step.Run(0, 0).Loss));
+        }
+
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 3 * 200); // the asserts' own
+    }
+
+    [Fact]
     public void Moving_biases_that_the_model_has_not_is_refused()
     {
         TrainingConfig config = TinyText.Config();

@@ -1,4 +1,7 @@
+using MoeSharp.Checkpoints;
 using MoeSharp.Kernels;
+using MoeSharp.Model;
+using MoeSharp.Tensors;
 using MoeSharp.Verification;
 
 namespace MoeSharp.Tests.Verification;
@@ -47,6 +50,31 @@ public sealed class SharedFixtureTests : IDisposable
         Assert.Null(report.Failure);
         Assert.All(report.Checks, check => Assert.True(check.Passed, check.ToString()));
         Assert.True(report.Passed);
+    }
+
+    [Fact]
+    public void A_model_of_every_family_that_is_written_and_read_again_is_the_same()
+    {
+        string target = Directory.CreateTempSubdirectory("moe-rewritten-").FullName;
+        try
+        {
+            foreach (string folder in FixtureVerifier.Folders(Path.Combine(Root(), "hf")))
+            {
+                using LanguageModel model = ModelFolder.Load(folder);
+                string copy = Path.Combine(target, Path.GetFileName(folder));
+                ModelFolder.Save(model, copy, new ModelFolderOptions());
+                using LanguageModel again = ModelFolder.Load(copy);
+                Assert.Equal(model.Config, again.Config);
+                foreach ((Parameter one, Parameter other) in model.Parameters.Zip(again.Parameters))
+                {
+                    Assert.True(one.Value.SequenceEqual(other.Value), $"{folder}: {one.Name}");
+                }
+            }
+        }
+        finally
+        {
+            Directory.Delete(target, recursive: true);
+        }
     }
 
     [Fact]
