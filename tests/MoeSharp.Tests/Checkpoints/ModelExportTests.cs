@@ -68,6 +68,29 @@ public sealed class ModelExportTests
         }
     }
 
+    // These readers of GGUF do not look for the switch: they know what the published models do.
+    [Theory]
+    [InlineData("qwen3_moe", false)]
+    [InlineData("qwen2_moe", true)]
+    [InlineData("olmoe", true)]
+    public void A_switch_that_readers_would_not_see_is_refused(string name, bool normalizes)
+    {
+        using TemporaryFolder folder = new();
+        Directory.CreateDirectory(folder["hf"]);
+        foreach (string file in Directory.GetFiles(HuggingFace(name), "model*"))
+        {
+            File.Copy(file, Path.Combine(folder["hf"], Path.GetFileName(file)));
+        }
+
+        ModelConfig config = ModelConfigJson.Load(Path.Combine(HuggingFace(name), "config.json"));
+        File.WriteAllText(Path.Combine(folder["hf"], "config.json"), ModelConfigJson.Write(config with { Moe = config.Moe! with { NormTopKProb = normalizes } }));
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => Write(folder["hf"], folder["model.gguf"], WeightTarget.Native));
+
+        Assert.Contains($"NormTopKProb = {normalizes} would be read as", error.Message, StringComparison.Ordinal);
+        Assert.Equal([folder["hf"]], Directory.GetFileSystemEntries(folder.Path));
+    }
+
     [Theory]
     [InlineData("llama_moe")]
     [InlineData("minimax")]

@@ -72,7 +72,13 @@ public sealed class ModelExport
         List<CheckpointTensor> tensors = Sorted(GgufTable());
         List<WeightTensor> layouts = [.. tensors.Select(tensor => new WeightTensor(tensor.Name, tensor.Shape, Format(tensor, tensor.Name)))];
         _bytesTotal = layouts.Sum(Bytes);
-        using GgufWriter writer = new(path, Metadata(layouts), layouts);
+        GgufEntries metadata = Metadata(layouts);
+        if (_files.Source is not GgufSource)
+        {
+            GgufDescription.Check(metadata, GgufMetadataWriter.InFile(_files.Config), layouts, path);
+        }
+
+        using GgufWriter writer = new(path, metadata, layouts);
         foreach ((CheckpointTensor tensor, WeightTensor layout) in tensors.Zip(layouts))
         {
             _encoder.Encode(tensor, layout.Format, writer.Append, cancel);
