@@ -38,9 +38,13 @@ internal static class MiniMaxFamily
     private static ModelConfig ReadRemote(ConfigReader reader)
     {
         ModelConfig config = ReadShared(reader);
-        reader.Require("postnorm", true, "the residual is the normed input");
+        if (!reader.Switch("postnorm", false))
+        {
+            reader.Problems.Add("postnorm false is not supported: every release takes the normed input as the residual, with postnorm true");
+        }
+
         reader.Require("shared_intermediate_size", 0, "no release has a shared expert");
-        reader.Ignore("shared_moe_mode");
+        reader.Ignore("shared_moe_mode", "block", "block_size"); // the last two of an implementation in blocks; the result is the same
         ResidualScales scales = ReadScales(reader, "layernorm_full_attention_{0}", "layernorm_linear_attention_{0}", "layernorm_mlp_{0}");
         IReadOnlyList<int>? types = reader.Ints("attn_type_list");
         if (types is null || types.Count != config.NumHiddenLayers || types.Any(type => type is not (0 or 1)))
