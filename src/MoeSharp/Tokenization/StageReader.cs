@@ -55,7 +55,7 @@ internal static class StageReader
         }
 
         JsonPlace regex = place.Member("Regex");
-        return KnownPatterns.TryGet(regex.Text(), out SplitPattern? known) ? known : RegexPattern.Parse(regex, RegexPattern.TimeLimit);
+        return KnownPatterns.TryGet(regex.Text(), out SplitPattern? known) ? known : LinearRegex.Parse(regex);
     }
 
     private static LiteralPattern Literal(JsonPlace place)

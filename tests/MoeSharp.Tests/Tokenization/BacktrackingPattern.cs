@@ -1,11 +1,12 @@
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
+using MoeSharp.Tokenization;
 
-namespace MoeSharp.Tokenization;
+namespace MoeSharp.Tests.Tokenization;
 
 /// <summary>
-/// A regular expression without a hand-written splitter, run by .NET under a time limit.
+/// A regular expression run by .NET: another implementation, which the splitters are compared with.
 /// </summary>
 /// <remarks>
 /// .NET matches UTF-16 units, so <c>\p{L}</c> would miss letters beyond the basic plane. Each such character is therefore shown to the
@@ -14,7 +15,7 @@ namespace MoeSharp.Tokenization;
 /// <c>RegexOptions.NonBacktracking</c> is not used: in .NET 10.0 it misses matches of expressions that begin with an optional class
 /// (<c>\s?\p{L}+</c> does not find the first letter in "\u0020\u2603b\nb").
 /// </remarks>
-internal sealed class RegexPattern : SplitPattern
+internal sealed class BacktrackingPattern : SplitPattern
 {
     /// <summary>How long one text may take. Arbitrary: a hundred times what the slowest published pattern needs for a book.</summary>
     public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(30);
@@ -26,14 +27,14 @@ internal sealed class RegexPattern : SplitPattern
     private readonly Regex _regex;
     private readonly string _place;
 
-    private RegexPattern(Regex regex, string place)
+    private BacktrackingPattern(Regex regex, string place)
     {
         _regex = regex;
         _place = place;
     }
 
     /// <summary>Reads an expression.</summary>
-    public static RegexPattern Parse(JsonPlace place, TimeSpan timeLimit)
+    public static BacktrackingPattern Parse(JsonPlace place, TimeSpan timeLimit)
     {
         string text = place.Text();
         place.RejectIf(text.Length == 0, "is empty");
@@ -42,7 +43,7 @@ internal sealed class RegexPattern : SplitPattern
         {
             // ^ and $ match at every line in the flavour that tokenizer files are written for.
             Regex regex = new(text, RegexOptions.CultureInvariant | RegexOptions.Multiline, timeLimit);
-            return new RegexPattern(regex, $"{place.File}: {place.Path}");
+            return new BacktrackingPattern(regex, $"{place.File}: {place.Path}");
         }
         catch (ArgumentException exception)
         {

@@ -1,0 +1,151 @@
+namespace MoeSharp.Tokenization;
+
+/// <summary>What an instruction does.</summary>
+internal enum RegexOperation
+{
+    /// <summary>Takes a character of a set.</summary>
+    Take,
+
+    /// <summary>Goes on at two places, the first preferred.</summary>
+    Fork,
+
+    /// <summary>Goes on elsewhere.</summary>
+    Jump,
+
+    /// <summary>Goes on if an assertion holds.</summary>
+    Assert,
+
+    /// <summary>The expression has matched.</summary>
+    Match,
+}
+
+/// <summary>One instruction.</summary>
+/// <param name="Operation">What it does.</param>
+/// <param name="Target">Where it goes on.</param>
+/// <param name="Other">Where else a fork goes on.</param>
+/// <param name="Set">The set of a take, or of an assertion.</param>
+/// <param name="Kind">The assertion.</param>
+/// <param name="Part">The expression of an assertion.</param>
+internal readonly record struct RegexInstruction(RegexOperation Operation, int Target = 0, int Other = 0, CodeSet? Set = null, AssertionKind Kind = default, RegexProgram? Part = null);
+
+/// <summary>A regular expression as instructions.</summary>
+internal sealed class RegexProgram
+{
+    // Published patterns need about 100; the bound keeps repeats of repeats from taking memory.
+    private const int MostInstructions = 20_000;
+
+    private readonly List<RegexInstruction> _code = [];
+    private readonly JsonPlace _place;
+
+    private RegexProgram(JsonPlace place)
+    {
+        _place = place;
+    }
+
+    /// <summary>The instructions; the first is where it begins.</summary>
+    public RegexInstruction[] Code { get; private set; } = [];
+
+    /// <summary>All instructions, those of assertions included.</summary>
+    public long Size { get; private set; }
+
+    /// <summary>Translates an expression.</summary>
+    /// <param name="node">The expression.</param>
+    /// <param name="place">Where it stands, for messages.</param>
+    public static RegexProgram Compile(RegexNode node, JsonPlace place)
+    {
+        RegexProgram program = new(place);
+        program.Add(node);
+        program.Emit(new RegexInstruction(RegexOperation.Match));
+        program.Code = [.. program._code];
+        program.Size = program.Code.Length + program.Code.Sum(instruction => instruction.Part?.Size ?? 0);
+        return program;
+    }
+
+    private int Emit(RegexInstruction instruction)
+    {
+        _place.RejectIf(_code.Count >= MostInstructions, "is too long when its repeats are written out");
+        _code.Add(instruction);
+        return _code.Count - 1;
+    }
+
+    private void Add(RegexNode node)
+    {
+        switch (node)
+        {
+            case SetNode set:
+                Emit(new RegexInstruction(RegexOperation.Take, Set: set.Set));
+                break;
+            case SequenceNode sequence:
+                foreach (RegexNode part in sequence.Parts)
+                {
+                    Add(part);
+                }
+
+                break;
+            case AlternativesNode alternatives:
+                AddAlternatives(alternatives);
+                break;
+            case RepeatNode repeat:
+                AddRepeat(repeat);
+                break;
+            case AssertionNode assertion:
+                RegexProgram? inner = assertion.Part is null ? null : Compile(assertion.Part, _place);
+                Emit(new RegexInstruction(RegexOperation.Assert, Set: assertion.Set ?? NamedCodeSets.Word(), Kind: assertion.Kind, Part: inner));
+                break;
+        }
+    }
+
+    private void AddAlternatives(AlternativesNode alternatives)
+    {
+        List<int> jumps = [];
+        for (int index = 0; index < alternatives.Parts.Count; index++)
+        {
+            bool isLast = index == alternatives.Parts.Count - 1;
+            int fork = isLast ? -1 : Emit(default);
+            Add(alternatives.Parts[index]);
+            if (!isLast)
+            {
+                jumps.Add(Emit(default));
+                _code[fork] = new RegexInstruction(RegexOperation.Fork, fork + 1, _code.Count);
+            }
+        }
+
+        foreach (int jump in jumps)
+        {
+            _code[jump] = new RegexInstruction(RegexOperation.Jump, _code.Count);
+        }
+    }
+
+    private void AddRepeat(RepeatNode repeat)
+    {
+        for (int count = 0; count < repeat.Min; count++)
+        {
+            Add(repeat.Part);
+        }
+
+        if (repeat.Max is null)
+        {
+            int fork = Emit(default);
+            Add(repeat.Part);
+            Emit(new RegexInstruction(RegexOperation.Jump, fork));
+            _code[fork] = Fork(repeat, fork + 1, _code.Count);
+            return;
+        }
+
+        List<int> forks = [];
+        for (int count = repeat.Min; count < repeat.Max; count++)
+        {
+            forks.Add(Emit(default));
+            Add(repeat.Part);
+        }
+
+        foreach (int fork in forks)
+        {
+            _code[fork] = Fork(repeat, fork + 1, _code.Count);
+        }
+    }
+
+    private static RegexInstruction Fork(RepeatNode repeat, int inside, int after) => repeat.IsLazy
+        ? new RegexInstruction(RegexOperation.Fork, after, inside)
+        : new RegexInstruction(RegexOperation.Fork, inside, after);
+}
