@@ -73,6 +73,7 @@ public static class FixtureVerifier
         }
 
         new ForwardVerification(fixture, model, workers, results.Checks).Run(dump);
+        CompareStored(fixture, workers, results);
         IReadOnlyList<string> limits = TrainingLimits.Of(model.Config);
         if (limits.Count > 0)
         {
@@ -82,6 +83,17 @@ public static class FixtureVerifier
         {
             FixtureBalance balance = FixtureBalance.Read(training, model.Config, IsBalancePerSequence(fixture.PathOf(ModelFolder.ConfigFile)));
             new TrainingVerification(fixture, training, model, workers, results).Run(balance, dump);
+        }
+    }
+
+    // The same logits from weights that are kept in the formats of the file, where these are others than float32.
+    private static void CompareStored(FixtureFiles fixture, WorkerPool workers, VerificationResults results)
+    {
+        using ModelFiles files = ModelFiles.Open(fixture.Folder);
+        if (files.Plan(WeightTarget.Native).Any(weight => weight.IsPacked))
+        {
+            using LanguageModel model = files.Load(new LoadOptions { Weights = WeightTarget.Native, Threads = workers.Workers });
+            new ForwardVerification(fixture, model, workers, results.Checks).CompareLogits("logits, weights as stored");
         }
     }
 

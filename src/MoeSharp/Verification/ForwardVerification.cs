@@ -2,6 +2,7 @@ using MoeSharp.Checkpoints;
 using MoeSharp.Execution;
 using MoeSharp.Inference;
 using MoeSharp.Kernels;
+using MoeSharp.Kernels.Quantized;
 using MoeSharp.Model;
 
 namespace MoeSharp.Verification;
@@ -38,6 +39,23 @@ internal sealed class ForwardVerification(FixtureFiles fixture, LanguageModel mo
 
         CompareLoss(batch);
         CompareGreedy();
+    }
+
+    /// <summary>Compares the logits alone; packed weights meet exact activations.</summary>
+    /// <param name="name">Name of the comparison.</param>
+    public void CompareLogits(string name)
+    {
+        if (!fixture.Has(FixtureFiles.Logits))
+        {
+            return;
+        }
+
+        using ForwardContext context = new(workers) { Activations = ActivationPrecision.Float32 };
+        TokenBatch batch = TokenBatch.FromSequences(fixture.Tokens.InputIds);
+        float[] logits = new float[batch.Count * model.Config.VocabSize];
+        model.Logits(batch, batch.Count, logits, context);
+        using SafetensorsFile expected = SafetensorsFile.Open(fixture.PathOf(FixtureFiles.Logits));
+        checks.Add(Difference.MaxAbsolute(name, logits, expected, "logits", LogitTolerance));
     }
 
     private void CompareIntermediates(SafetensorsFile expected, ForwardContext context)
