@@ -28,6 +28,7 @@ public static class AttentionBenchmarks
 
             MeasureDecoding(workers, new AttentionHeads(8, 8, 64, 0.125f), 2048, results);
             MeasureDecoding(workers, new AttentionHeads(16, 16, 128, 0.088f), 8192, results);
+            MeasureDecoding(workers, new AttentionHeads(16, 16, 128, 0.088f), 8192, results, CacheFormat.BFloat16);
             MeasureDecoding(workers, new AttentionHeads(16, 1, 576, 0.07f) { ValueDim = 512 }, 8192, results);
         }
 
@@ -53,20 +54,20 @@ public static class AttentionBenchmarks
         Report(workers, timer, $"attention {batch}x{heads.NumHeads}x{length}x{heads.HeadDim}", results);
     }
 
-    private static void MeasureDecoding(WorkerPool workers, AttentionHeads heads, int length, List<BenchResult> results)
+    private static void MeasureDecoding(WorkerPool workers, AttentionHeads heads, int length, List<BenchResult> results, CacheFormat format = CacheFormat.Float32)
     {
         int hidden = heads.NumHeads * heads.HeadDim;
         AttentionSegment[] segments = [new AttentionSegment(0, 1, 0, length)];
         PagedHeads paged = heads.ValueDim == heads.HeadDim
-            ? PagedHeads.Separate(0, heads.NumKeyValueHeads, heads.HeadDim, heads.ValueDim)
-            : PagedHeads.Latent(0, heads.HeadDim, heads.ValueDim);
+            ? PagedHeads.Separate(0, heads.NumKeyValueHeads, heads.HeadDim, heads.ValueDim, format)
+            : PagedHeads.Latent(0, heads.HeadDim, heads.ValueDim, format);
         using NativeBuffer q = KernelBenchmarks.Filled(hidden), output = KernelBenchmarks.Filled(hidden), logSumExp = KernelBenchmarks.Filled(heads.NumHeads);
         using PageTable table = new();
         List<NativeBuffer> pages = [.. Enumerable.Range(0, length / PagedHeads.PageTokens).Select(_ => KernelBenchmarks.Filled(Math.Max(paged.Length, HugePageFloats)))]; // a model's pages hold all its layers
         pages.ForEach(table.Add);
         PageTable[] tables = [table];
         Interleaved timer = new(workers);
-        timer.Add("decode", 2.0 * (heads.HeadDim + heads.ValueDim) * heads.NumHeads * length, () => CausalAttention.Forward(
+        timer.Add(format == CacheFormat.Float32 ? "decode" : "decode bf16", 2.0 * (heads.HeadDim + heads.ValueDim) * heads.NumHeads * length, () => CausalAttention.Forward(
             workers, heads, segments, From(q, 0), hidden, paged, tables, [], From(output, 0)[..(heads.NumHeads * heads.ValueDim)], From(logSumExp, 0)));
         Report(workers, timer, $"attention 1x{heads.NumHeads}x{length}x{heads.HeadDim}", results);
         pages.ForEach(page => page.Dispose());

@@ -36,7 +36,7 @@ internal sealed class EngineArguments
             throw new ConfigurationException($"--ctx {context} must be from 1 to the {config.MaxPositionEmbeddings} positions of the model");
         }
 
-        long pageBytes = ModelCacheLayout.Of(config).PageBytes;
+        long pageBytes = ModelCacheLayout.Of(opened.Model).PageBytes;
         long wanted = parallel * (KeyValuePages.PagesFor(context ?? config.MaxPositionEmbeddings) + 1); // a page that another text left half full is copied
         long pages = Math.Clamp((long)(CacheShareOfFreeMemory * MachineMemory.FreeBytes()) / pageBytes, 1, wanted);
         return new Engine(opened.Model, tokenizer, opened.Workers, new EngineOptions

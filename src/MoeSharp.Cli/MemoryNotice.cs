@@ -17,14 +17,14 @@ internal static class MemoryNotice
 
     /// <summary>Tells the needs of a large model on standard error.</summary>
     /// <exception cref="ConfigurationException">It does not fit; the message says which formats would.</exception>
-    public static void Show(ModelFiles files, WeightTarget weights, WorkerPool workers)
+    public static void Show(ModelFiles files, WeightTarget weights, CacheFormat cache, WorkerPool workers)
     {
         int context = Math.Min(UsualContext, files.Config.MaxPositionEmbeddings);
-        MemoryEstimate estimate = MemoryEstimate.Of(files.Config, files.Plan(weights), context);
+        MemoryEstimate estimate = MemoryEstimate.Of(files.Config, files.Plan(weights), context, cache);
         long free = MachineMemory.FreeBytes();
         if (estimate.TotalBytes > free)
         {
-            throw new ConfigurationException($"{files.Path}: {Needs(estimate, context)}, {Gigabytes(free)} are free; {Advice(files, weights, context, free)}");
+            throw new ConfigurationException($"{files.Path}: {Needs(estimate, context)}, {Gigabytes(free)} are free; {Advice(files, weights, context, cache, free)}");
         }
 
         if (estimate.WeightBytes >= Large)
@@ -75,11 +75,11 @@ internal static class MemoryNotice
     /// <summary>Weights by format, in words.</summary>
     public static string Formats(MemoryEstimate estimate) => string.Join(", ", estimate.Formats.Take(4).Select(share => $"{share.Format.Name()} {Gigabytes(share.Bytes)}"));
 
-    private static string Advice(ModelFiles files, WeightTarget refused, int context, long free)
+    private static string Advice(ModelFiles files, WeightTarget refused, int context, CacheFormat cache, long free)
     {
         (WeightTarget Target, long Bytes)[] others =
         [
-            .. WeightTarget.All.Where(target => target != refused).Select(target => (target, MemoryEstimate.Of(files.Config, files.Plan(target), context).TotalBytes)).OrderByDescending(other => other.TotalBytes),
+            .. WeightTarget.All.Where(target => target != refused).Select(target => (target, MemoryEstimate.Of(files.Config, files.Plan(target), context, cache).TotalBytes)).OrderByDescending(other => other.TotalBytes),
         ];
         foreach ((WeightTarget target, long bytes) in others)
         {

@@ -38,22 +38,27 @@ public sealed class CacheLayout
 
     /// <summary>Lays the layers out one after the other.</summary>
     /// <param name="layers">One entry per decoder layer.</param>
-    public CacheLayout(IReadOnlyList<LayerCache> layers)
+    /// <param name="format">How keys and values are stored; states are always float32.</param>
+    public CacheLayout(IReadOnlyList<LayerCache> layers, CacheFormat format = CacheFormat.Float32)
     {
+        Format = format;
         _heads = new PagedHeads[layers.Count];
         _states = new (int Offset, int Length)[layers.Count];
         for (int layer = 0; layer < layers.Count; layer++)
         {
             LayerCache cache = layers[layer];
             _heads[layer] = cache.IsLatent
-                ? PagedHeads.Latent(PageLength, cache.HeadDim, cache.ValueDim)
-                : PagedHeads.Separate(PageLength, cache.NumHeads, cache.HeadDim, cache.ValueDim);
+                ? PagedHeads.Latent(PageLength, cache.HeadDim, cache.ValueDim, format)
+                : PagedHeads.Separate(PageLength, cache.NumHeads, cache.HeadDim, cache.ValueDim, format);
             _states[layer] = (StateLength, cache.StateLength);
             PageLength += _heads[layer].Length;
             HasPadding |= _heads[layer].HasPadding;
             StateLength = checked(StateLength + cache.StateLength);
         }
     }
+
+    /// <summary>How keys and values are stored.</summary>
+    public CacheFormat Format { get; }
 
     /// <summary>Floats of a page: 64 tokens of all layers.</summary>
     public long PageLength { get; }

@@ -37,6 +37,9 @@ public sealed class ForwardContext : IDisposable
     /// <summary>The sequence that each segment of the batch continues, or null for passes over whole sequences without a cache.</summary>
     public IReadOnlyList<CachedSequence>? Sequences { get; set; }
 
+    /// <summary>What a cache keeps of keys and values; a pass without one rounds them alike.</summary>
+    public CacheFormat CacheFormat { get; set; }
+
     /// <summary>Asked between layers and before the long operations within one; when it says so, the pass is given up. Null for passes that always run to their end.</summary>
     public Func<bool>? IsGivenUp { get; set; }
 

@@ -32,7 +32,7 @@ public sealed class DecodingSession : IDisposable
         _model = model;
         _chunkSize = chunkSize;
         Capacity = capacity;
-        _pages = KeyValuePages.ForOneSequence(ModelCacheLayout.Of(model.Config), capacity);
+        _pages = KeyValuePages.ForOneSequence(ModelCacheLayout.Of(model), capacity);
         _sequence = new CachedSequence(_pages);
         _context = new ForwardContext(workers) { Sequences = [_sequence], IsGivenUp = () => _cancellation.IsCancellationRequested };
         _logits = new float[model.Config.VocabSize];

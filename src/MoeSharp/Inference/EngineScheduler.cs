@@ -39,7 +39,7 @@ internal sealed class EngineScheduler : IDisposable
     {
         options.Validate();
         (_model, _options, _vocab) = (model, options, model.Config.VocabSize);
-        _pages = new KeyValuePages(ModelCacheLayout.Of(model.Config), options.CacheBytes);
+        _pages = new KeyValuePages(ModelCacheLayout.Of(model), options.CacheBytes);
         _context = new ForwardContext(workers) { IsGivenUp = IsPassUnwanted };
         _logitRows = new int[options.MaxSequences];
     }

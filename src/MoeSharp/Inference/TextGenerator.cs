@@ -49,7 +49,7 @@ public sealed class TextGenerator
         {
             MaxSequences = 1,
             ChunkTokens = ChunkTokens,
-            CacheBytes = checked(KeyValuePages.PagesFor(tokens) * ModelCacheLayout.Of(_model.Config).PageBytes),
+            CacheBytes = checked(KeyValuePages.PagesFor(tokens) * ModelCacheLayout.Of(_model).PageBytes),
             SharesPrefixes = false,
         });
         using CancellationTokenRegistration registration = cancellation.Register(generation.Cancel);

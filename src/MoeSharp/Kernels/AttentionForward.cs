@@ -42,7 +42,7 @@ internal unsafe partial struct AttentionForward : IWorkerJob
     {
         long queryWidth = (heads.HeadDim + 15L) / 16 * 16;
         long valueWidth = (heads.ValueDim + 15L) / 16 * 16;
-        return (Block * (queryWidth + valueWidth)) + (Strip * Block) + 64 + (rows * queryWidth) + (2 * AttentionRowState.Floats(heads.ValueDim, rows));
+        return (Block * (queryWidth + Math.Max(queryWidth, valueWidth))) + (Strip * Block) + 64 + (rows * queryWidth) + (2 * AttentionRowState.Floats(heads.ValueDim, rows));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -210,6 +210,23 @@ internal unsafe partial struct AttentionForward : IWorkerJob
         nint ahead = (first / Block) + 1 < task.BlockEnd ? (nint)(pages[1] - page) : 0;
         float* keys = page + Paged.Offset + (task.KeyValueHead * Paged.KeyHeadStep);
         float* values = page + Paged.Values + (task.KeyValueHead * Paged.ValueHeadStep);
+        if (Paged.Format == CacheFormat.BFloat16)
+        {
+            AttentionPacking.Widen((ushort*)values, (nint)Paged.ValueStride * Block, work.Values, 2 * ahead);
+            values = work.Values;
+            if (Paged.IsLatent)
+            {
+                keys = values;
+            }
+            else
+            {
+                AttentionPacking.Widen((ushort*)keys, (nint)Heads.HeadDim * Block, work.KeysTransposed, 2 * ahead);
+                keys = work.KeysTransposed;
+            }
+
+            ahead = 0; // what is read from here on is scratch
+        }
+
         if (Paged.IsLatent)
         {
             AttentionPacking.Transposed(keys, Paged.ValueStride, count, Heads.HeadDim, work.KeysTransposed, ahead);
@@ -328,7 +345,7 @@ internal unsafe partial struct AttentionForward : IWorkerJob
             (QueryWidth, ValueWidth, Rows) = (queryWidth, valueWidth, rows);
             KeysTransposed = scratch;
             Values = KeysTransposed + (Block * queryWidth);
-            Scores = Values + (Block * valueWidth);
+            Scores = Values + (Block * ((Math.Max(queryWidth, valueWidth) + 15) / 16 * 16)); // widened rows are as wide as those of a page, and latents as keys
             Scales = Scores + (Strip * Block);
             Begins = (int*)(Scales + 16);
             Ends = Begins + 16;

@@ -1,4 +1,6 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels;
 
@@ -38,6 +40,40 @@ internal static unsafe class AttentionPacking
         }
 
         MatMulPacking.TransposeRows(to, Block, sources, sources + rows, rows, headDim);
+    }
+
+    /// <summary>to = from, bfloat16 to float32; what lies <paramref name="ahead"/> further on is asked for meanwhile.</summary>
+    /// <param name="from">Values.</param>
+    /// <param name="count">Their number, a multiple of 64.</param>
+    /// <param name="to">= values.</param>
+    /// <param name="ahead">Values from <paramref name="from"/> to what is read next in its place; 0 for nothing.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Widen(ushort* from, nint count, float* to, nint ahead)
+    {
+        const int Line = 32; // values in a cache line
+        for (nint i = 0; i < count; i += Line)
+        {
+            if (ahead != 0 && Sse.IsSupported)
+            {
+                Sse.Prefetch1(from + ahead + i);
+            }
+
+            if (Vector512.IsHardwareAccelerated)
+            {
+                (Vector512<uint> low, Vector512<uint> high) = Vector512.Widen(Vector512.Load(from + i));
+                (low << 16).AsSingle().Store(to + i);
+                (high << 16).AsSingle().Store(to + i + 16);
+            }
+            else
+            {
+                for (nint part = i; part < i + Line; part += 8)
+                {
+                    (Vector128<uint> low, Vector128<uint> high) = Vector128.Widen(Vector128.Load(from + part));
+                    (low << 16).AsSingle().Store(to + part);
+                    (high << 16).AsSingle().Store(to + part + 4);
+                }
+            }
+        }
     }
 
     /// <summary>Whether every value of some rows is finite, up to <paramref name="width"/>, a multiple of the vectors.</summary>

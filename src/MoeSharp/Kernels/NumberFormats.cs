@@ -105,13 +105,22 @@ public static class NumberFormats
     /// <param name="destination">= bytes, [2 n].</param>
     public static void WriteBFloat16(ReadOnlySpan<float> values, Span<byte> destination)
     {
-        const uint QuietBit = 0x40; // keeps a NaN whose payload sits in the dropped half from becoming infinity
         Span<ushort> halves = MemoryMarshal.Cast<byte, ushort>(destination);
         for (int i = 0; i < values.Length; i++)
         {
-            uint bits = BitConverter.SingleToUInt32Bits(values[i]);
-            uint rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-            halves[i] = (ushort)(float.IsNaN(values[i]) ? (bits >> 16) | QuietBit : rounded);
+            halves[i] = ToBFloat16(values[i]);
         }
     }
+
+    /// <summary>The nearest bfloat16, ties to even; NaN stays NaN.</summary>
+    internal static ushort ToBFloat16(float value)
+    {
+        const uint QuietBit = 0x40; // keeps a NaN whose payload sits in the dropped half from becoming infinity
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        uint rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+        return (ushort)(float.IsNaN(value) ? (bits >> 16) | QuietBit : rounded);
+    }
+
+    /// <summary>The exact value of a bfloat16.</summary>
+    internal static float FromBFloat16(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
 }

@@ -10,13 +10,13 @@ public readonly record struct PagedHeads
     /// <summary>Tokens of a page: one block of the attention kernel.</summary>
     public const int PageTokens = AttentionPacking.Block;
 
-    private PagedHeads(long offset, int numHeads, int headDim, int valueDim, bool isLatent)
+    private PagedHeads(long offset, int numHeads, int headDim, int valueDim, bool isLatent, CacheFormat format)
     {
-        (Offset, NumHeads, HeadDim, ValueDim, IsLatent) = (offset, numHeads, headDim, valueDim, isLatent);
+        (Offset, NumHeads, HeadDim, ValueDim, IsLatent, Format) = (offset, numHeads, headDim, valueDim, isLatent, format);
         ValueStride = ((isLatent ? headDim : valueDim) + 15) / 16 * 16;
         long keys = isLatent ? 0 : (long)numHeads * headDim * PageTokens;
-        Values = offset + keys;
-        Length = keys + ((long)numHeads * ValueStride * PageTokens);
+        Values = isLatent ? offset : offset + Floats(keys);
+        Length = Floats(keys + ((long)numHeads * ValueStride * PageTokens));
     }
 
     /// <summary>Floats from the start of the page to the keys.</summary>
@@ -34,7 +34,10 @@ public readonly record struct PagedHeads
     /// <summary>Whether the values are the first columns of the keys.</summary>
     public bool IsLatent { get; }
 
-    /// <summary>Floats that the layer takes in a page.</summary>
+    /// <summary>How they are stored.</summary>
+    public CacheFormat Format { get; }
+
+    /// <summary>Floats that the layer takes in a page, whatever they hold.</summary>
     public long Length { get; }
 
     /// <summary>Whether rows of values are filled up to whole cache lines.</summary>
@@ -44,20 +47,25 @@ public readonly record struct PagedHeads
 
     internal int ValueStride { get; }
 
-    internal long KeyHeadStep => IsLatent ? ValueHeadStep : (long)HeadDim * PageTokens;
+    internal long KeyHeadStep => IsLatent ? ValueHeadStep : Floats((long)HeadDim * PageTokens);
 
-    internal long ValueHeadStep => (long)ValueStride * PageTokens;
+    internal long ValueHeadStep => Floats((long)ValueStride * PageTokens);
 
     /// <summary>Heads with keys and values of their own.</summary>
     /// <param name="offset">Floats from the start of the page.</param>
     /// <param name="numHeads">Key/value heads.</param>
     /// <param name="headDim">Width of a head's keys.</param>
     /// <param name="valueDim">Width of a head's values.</param>
-    public static PagedHeads Separate(long offset, int numHeads, int headDim, int valueDim) => new(offset, numHeads, headDim, valueDim, false);
+    /// <param name="format">How they are stored.</param>
+    public static PagedHeads Separate(long offset, int numHeads, int headDim, int valueDim, CacheFormat format = CacheFormat.Float32) =>
+        new(offset, numHeads, headDim, valueDim, false, format);
 
     /// <summary>One head whose values are the first columns of its keys.</summary>
     /// <param name="offset">Floats from the start of the page.</param>
     /// <param name="width">Width of the keys.</param>
     /// <param name="valueDim">Number of columns that are values.</param>
-    public static PagedHeads Latent(long offset, int width, int valueDim) => new(offset, 1, width, valueDim, true);
+    /// <param name="format">How they are stored.</param>
+    public static PagedHeads Latent(long offset, int width, int valueDim, CacheFormat format = CacheFormat.Float32) => new(offset, 1, width, valueDim, true, format);
+
+    private long Floats(long elements) => Format == CacheFormat.BFloat16 ? elements / 2 : elements; // a multiple of 64 elements
 }

@@ -45,6 +45,22 @@ public static unsafe class PagedRows
         }
     }
 
+    /// <summary>Rounds keys or values where they lie to what a cache of a format keeps of them, so that a pass without a cache gives the bits of one with it.</summary>
+    /// <param name="workers">Worker pool.</param>
+    /// <param name="rows">Number of rows.</param>
+    /// <param name="width">Columns to round.</param>
+    /// <param name="x">Row r at r * stride; modified.</param>
+    /// <param name="stride">Floats between rows.</param>
+    public static void RoundInPlace(WorkerPool workers, int rows, int width, Span<float> x, int stride)
+    {
+        Require.Length(x.Length, rows == 0 ? 0 : ((rows - 1L) * stride) + width, "PagedRows.RoundInPlace", nameof(x));
+        fixed (float* start = x)
+        {
+            RoundJob job = new() { X = start, Width = width, Stride = stride };
+            workers.ForRows(rows, Math.Max(1, FloatsPerChunk / Math.Max(1, width)), ref job);
+        }
+    }
+
     internal static void CheckPages(ReadOnlySpan<AttentionSegment> segments, PageTable[] tables, string operation)
     {
         if (tables.Length < segments.Length)
@@ -66,6 +82,26 @@ public static unsafe class PagedRows
     private static int Pieces(in AttentionSegment segment) => segment.QueryCount == 0
         ? 0
         : ((segment.KeyCount - 1) / PagedHeads.PageTokens) - ((segment.KeyCount - segment.QueryCount) / PagedHeads.PageTokens) + 1;
+
+    private struct RoundJob : IRowJob
+    {
+        public float* X;
+        public int Width;
+        public int Stride;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run(int begin, int end)
+        {
+            for (nint row = begin; row < end; row++)
+            {
+                float* x = X + (row * Stride);
+                for (nint c = 0; c < Width; c++)
+                {
+                    x[c] = NumberFormats.FromBFloat16(NumberFormats.ToBFloat16(x[c]));
+                }
+            }
+        }
+    }
 
     // One piece: the new rows of one head in one page of one segment.
     private struct Job : IRowJob
@@ -106,7 +142,14 @@ public static unsafe class PagedRows
             long row = segment.QueryBegin + first - old;
             float* to = table.Pointer[index];
             float* k = K + (row * KStride) + ((long)head * Heads.HeadDim);
+            float* v = V + (row * VStride) + ((long)head * Heads.ValueDim);
             float* keys = to + Heads.Offset + (head * Heads.KeyHeadStep);
+            if (Heads.Format == CacheFormat.BFloat16)
+            {
+                StoreHalves(k, v, count, (ushort*)keys, (ushort*)(to + Heads.Values + (head * Heads.ValueHeadStep)), place);
+                return;
+            }
+
             if (Heads.IsLatent)
             {
                 CopyRows(k, KStride, Heads.HeadDim, count, keys + ((long)place * Heads.ValueStride), Heads.ValueStride);
@@ -114,8 +157,34 @@ public static unsafe class PagedRows
             }
 
             AttentionPacking.TransposedColumns(k, KStride, count, Heads.HeadDim, keys + place);
-            float* v = V + (row * VStride) + ((long)head * Heads.ValueDim);
             CopyRows(v, VStride, Heads.ValueDim, count, to + Heads.Values + (head * Heads.ValueHeadStep) + ((long)place * Heads.ValueStride), Heads.ValueStride);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private readonly void StoreHalves(float* k, float* v, int count, ushort* keys, ushort* values, int place)
+        {
+            for (nint row = 0; row < count; row++)
+            {
+                nint to = (place + row) * Heads.ValueStride;
+                if (Heads.IsLatent)
+                {
+                    Round(k + (row * KStride), Heads.HeadDim, keys + to, 1);
+                }
+                else
+                {
+                    Round(k + (row * KStride), Heads.HeadDim, keys + place + row, PagedHeads.PageTokens);
+                    Round(v + (row * VStride), Heads.ValueDim, values + to, 1);
+                }
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static void Round(float* from, int width, ushort* to, nint step)
+        {
+            for (nint c = 0; c < width; c++)
+            {
+                to[c * step] = NumberFormats.ToBFloat16(from[c]);
+            }
         }
 
         private static void CopyRows(float* from, int fromStride, int width, int count, float* to, int toStride)

@@ -53,6 +53,9 @@ public sealed class LanguageModel : IDisposable
     /// <summary>Precision of the activations that meet packed weights in every pass of this model; null leaves it to the context.</summary>
     public ActivationPrecision? Activations { get; set; }
 
+    /// <summary>How keys and values are kept, and to what passes without a cache and without gradients round them, so that both give the same bits.</summary>
+    public CacheFormat CacheFormat { get; set; }
+
     /// <summary>The selection bias of a layer's experts, or null where there is none.</summary>
     /// <param name="layer">Decoder layer.</param>
     public Parameter? SelectionBias(int layer)
@@ -168,6 +171,7 @@ public sealed class LanguageModel : IDisposable
     private Tensor Forward(ForwardContext context)
     {
         context.Activations = Activations ?? context.Activations;
+        context.CacheFormat = CacheFormat;
         CheckTokens(context.Batch);
         context.Timer.Switch(StepPart.Other);
         Tensor x = Op.Embed(_embedding, context); // [tokens, hidden]

@@ -36,11 +36,18 @@ public static partial class Op
         if (context.Sequences is { Count: > 0 } sequences)
         {
             PagedHeads paged = sequences[0].Pages.Layout.Heads(layer);
+            CheckPages(paged, context);
             CheckLatent(paged, k, v, layer);
             PagedRows.Store(context.Workers, paged, context.Batch.Segments, context.PageTables, k.Data, k.Stride, v.Data, v.Stride);
             CausalAttention.Forward(
                 context.Workers, heads, context.Batch.Segments, q.Data, q.Stride, paged, context.PageTables, sinkLogits, output.Data, logSumExp.Data);
             return output;
+        }
+
+        if (context.CacheFormat == CacheFormat.BFloat16 && context.Tape is null)
+        {
+            PagedRows.RoundInPlace(context.Workers, rows, heads.NumKeyValueHeads * heads.HeadDim, k.Data, k.Stride);
+            PagedRows.RoundInPlace(context.Workers, rows, heads.NumKeyValueHeads * heads.ValueDim, v.Data, v.Stride);
         }
 
         CausalAttention.Forward(
@@ -51,6 +58,14 @@ public static partial class Op
         }
 
         return output;
+    }
+
+    private static void CheckPages(PagedHeads paged, ForwardContext context)
+    {
+        if (paged.Format != context.CacheFormat)
+        {
+            throw new InvalidOperationException($"the model keeps keys and values as {context.CacheFormat}, the pages of its sequences as {paged.Format}");
+        }
     }
 
     // A cache that keeps a latent has no room for values of their own.

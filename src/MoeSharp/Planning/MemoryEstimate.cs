@@ -1,4 +1,5 @@
 using MoeSharp.Checkpoints;
+using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Kernels.Quantized;
 using MoeSharp.Model;
@@ -25,7 +26,8 @@ public sealed record MemoryEstimate(IReadOnlyList<FormatShare> Formats, long Key
     /// <param name="config">Architecture.</param>
     /// <param name="plan">How the weights will be held.</param>
     /// <param name="context">Tokens in the cache.</param>
-    public static MemoryEstimate Of(ModelConfig config, IReadOnlyList<PlannedWeight> plan, long context)
+    /// <param name="cache">How keys and values are kept.</param>
+    public static MemoryEstimate Of(ModelConfig config, IReadOnlyList<PlannedWeight> plan, long context, CacheFormat cache = CacheFormat.Float32)
     {
         Dictionary<WeightFormat, FormatShare> shares = [];
         long perToken = 0;
@@ -47,7 +49,7 @@ public sealed record MemoryEstimate(IReadOnlyList<FormatShare> Formats, long Key
             perToken += ReadPerToken(config, weight);
         }
 
-        long cachePerToken = ModelSize.Of(config).Memory(1).KeyValueCachePerToken;
+        long cachePerToken = ModelSize.Of(config).Memory(1).KeyValueCachePerToken / (cache == CacheFormat.BFloat16 ? 2 : 1);
         return new MemoryEstimate([.. shares.Values.OrderByDescending(share => share.Bytes)], checked(cachePerToken * context), Activations(config, context), perToken);
     }
 

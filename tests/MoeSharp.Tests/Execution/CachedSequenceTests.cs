@@ -1,4 +1,5 @@
 using MoeSharp.Execution;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Tests.Execution;
 
@@ -14,6 +15,7 @@ public sealed class CachedSequenceTests
         Assert.Equal((2 * 4 * 64) + (2 * 64 * 16) + (64 * 32), Layout.PageLength);
         Assert.Equal(Layout.Heads(0).Length, Layout.Heads(1).Offset);
         Assert.False(Layout.HasStates);
+        Assert.Equal(Layout.PageBytes / 2, new CacheLayout([LayerCache.Heads(2, 4, 4), LayerCache.Latent(20, 12)], CacheFormat.BFloat16).PageBytes);
     }
 
     [Fact]

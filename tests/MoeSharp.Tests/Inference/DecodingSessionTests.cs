@@ -33,6 +33,19 @@ public sealed class DecodingSessionTests
         }
     }
 
+    [Fact]
+    public void Keys_and_values_in_half_the_memory_change_the_logits_a_little()
+    {
+        using WorkerPool pool = new(2);
+        using LanguageModel model = TinyModel(pool);
+        int[] ids = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9];
+        float[] exact = LogitsAfter(model, ids, pool);
+        model.CacheFormat = CacheFormat.BFloat16;
+        float[] rounded = LogitsAfter(model, ids, pool);
+        double difference = exact.Zip(rounded, (a, b) => Math.Abs(a - b)).Max();
+        Assert.InRange(difference, 1e-5, 0.01 * exact.Max(Math.Abs)); // bfloat16 has 8 bits: an error of 0.4 % per number, much less in a sum
+    }
+
     [Theory]
     [InlineData(1)] // all work is on the thread that is measured
     [InlineData(2)]
@@ -102,6 +115,13 @@ public sealed class DecodingSessionTests
         InitializerRange = 0.3f, // large: logits far apart, so that a wrong row shows
         Moe = new MoeConfig { NumExperts = 6, TopK = 2, IntermediateSize = 16, NumSharedExperts = 1, FirstKDenseReplace = 1 },
     };
+
+    private static float[] LogitsAfter(LanguageModel model, int[] ids, WorkerPool workers)
+    {
+        using DecodingSession session = new(model, ids.Length, 4, workers);
+        session.Append(ids, TestContext.Current.CancellationToken);
+        return session.Logits.ToArray();
+    }
 
     private static LanguageModel TinyModel(WorkerPool workers)
     {

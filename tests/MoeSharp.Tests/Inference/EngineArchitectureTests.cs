@@ -13,37 +13,42 @@ public sealed class EngineArchitectureTests
     private const int PromptLength = 90; // over a page
     private const int Answer = 5;
 
-    /// <summary>Folder, formats of the weights, precision of the activations.</summary>
-    public static TheoryData<string, string, ActivationPrecision> Models
+    /// <summary>Folder, formats of the weights, precision of the activations, format of keys and values.</summary>
+    public static TheoryData<string, string, ActivationPrecision, CacheFormat> Models
     {
         get
         {
-            TheoryData<string, string, ActivationPrecision> models = [];
+            TheoryData<string, string, ActivationPrecision, CacheFormat> models = [];
             foreach (string folder in (string[])["arctic", "dbrx", "deepseek", "deepseek_v2", "deepseek_v2_group", "deepseek_v3", "gpt_oss", "llama_moe", "minimax", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"])
             {
-                models.Add("hf/" + folder, "native", ActivationPrecision.Int8);
+                models.Add("hf/" + folder, "native", ActivationPrecision.Int8, CacheFormat.Float32);
+            }
+
+            foreach (string folder in (string[])["deepseek", "deepseek_v2", "gpt_oss", "minimax"])
+            {
+                models.Add("hf/" + folder, "native", ActivationPrecision.Int8, CacheFormat.BFloat16);
             }
 
             foreach (WeightTarget weights in WeightTarget.All)
             {
-                models.Add("hf/deepseek", weights.Name, ActivationPrecision.Int8);
-                models.Add("hf/deepseek", weights.Name, ActivationPrecision.Float32);
-                models.Add("hf/deepseek_v2", weights.Name, ActivationPrecision.Int8);
+                models.Add("hf/deepseek", weights.Name, ActivationPrecision.Int8, CacheFormat.Float32);
+                models.Add("hf/deepseek", weights.Name, ActivationPrecision.Float32, CacheFormat.Float32);
+                models.Add("hf/deepseek_v2", weights.Name, ActivationPrecision.Int8, CacheFormat.Float32);
             }
 
-            models.Add("llamacpp/deepseek-q4_0/model.gguf", "native", ActivationPrecision.Int8);
-            models.Add("llamacpp/deepseek-q4_k_m/model.gguf", "native", ActivationPrecision.Int8);
-            models.Add("llamacpp/deepseek-q8_0/model.gguf", "native", ActivationPrecision.Int8);
+            models.Add("llamacpp/deepseek-q4_0/model.gguf", "native", ActivationPrecision.Int8, CacheFormat.Float32);
+            models.Add("llamacpp/deepseek-q4_k_m/model.gguf", "native", ActivationPrecision.Int8, CacheFormat.Float32);
+            models.Add("llamacpp/deepseek-q8_0/model.gguf", "native", ActivationPrecision.Int8, CacheFormat.Float32);
             return models;
         }
     }
 
     [Theory]
     [MemberData(nameof(Models))]
-    public void Company_chunks_threads_and_the_cache_do_not_change_a_bit(string folder, string weights, ActivationPrecision activations)
+    public void Company_chunks_threads_and_the_cache_do_not_change_a_bit(string folder, string weights, ActivationPrecision activations, CacheFormat cache)
     {
         using LanguageModel model = Load(folder, weights);
-        model.Activations = activations;
+        (model.Activations, model.CacheFormat) = (activations, cache);
         int[] prompt = Tokens(model, 1, PromptLength);
         float[][] alone = Run(model, prompt, neighbours: 0, chunk: 512, threads: 1, shares: false, out int[] written);
         float[][] together = Run(model, prompt, neighbours: 3, chunk: 17, threads: 2, shares: true, out _);

@@ -52,7 +52,7 @@ public sealed class AttentionOptionTests
         float[] full = inputs.Forward(one, [new(0, length, 0, length)]);
         foreach (int count in (int[])[1, 2, 9, 70])
         {
-            for (int end = count; end <= length; end += Math.Max(13, length / 11))
+            for (int end = count; end <= length; end += Math.Max(13, length / 6))
             {
                 foreach (WorkerPool workers in (WorkerPool[])[one, four])
                 {
@@ -65,9 +65,20 @@ public sealed class AttentionOptionTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void Keys_in_pages_give_the_bits_of_keys_in_rows(Case test)
+    public void Keys_in_pages_give_the_bits_of_keys_in_rows(Case test) => CheckPages(test, CacheFormat.Float32);
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Halved_keys_in_pages_give_the_bits_of_rounded_keys_in_rows(Case test) => CheckPages(test, CacheFormat.BFloat16);
+
+    private static void CheckPages(Case test, CacheFormat format)
     {
-        Inputs inputs = new(test);
+        Inputs exact = new(test), inputs = new(test);
+        if (format == CacheFormat.BFloat16)
+        {
+            inputs.RoundKeysAndValues();
+        }
+
         AttentionSegment[] whole = Segments(test.Lengths);
         using WorkerPool one = new(1), three = new(3);
         float[] expected = inputs.Forward(one, whole);
@@ -78,12 +89,12 @@ public sealed class AttentionOptionTests
                 continue; // thousands of calls that add nothing to the shorter cases
             }
 
-            using PagedKeys pages = new(test.Heads, test.SharesKeys, test.Lengths);
+            using PagedKeys pages = new(test.Heads, test.SharesKeys, test.Lengths, format);
             float[] output = new float[expected.Length];
             for (int done = 0; done < test.Lengths.Max(); done += chunk)
             {
                 AttentionSegment[] segments = [.. whole.Select(segment => Chunk(segment, done, chunk))];
-                inputs.ForwardPaged(done % 2 == 0 ? one : three, segments, pages, output);
+                exact.ForwardPaged(done % 2 == 0 ? one : three, segments, pages, output);
             }
 
             KernelCheck.SameBits(expected, output, $"chunks of {chunk}");
@@ -168,10 +179,10 @@ public sealed class AttentionOptionTests
     {
         private readonly List<NativeBuffer> _pages = [];
 
-        public PagedKeys(AttentionHeads heads, bool isLatent, int[] lengths)
+        public PagedKeys(AttentionHeads heads, bool isLatent, int[] lengths, CacheFormat format)
         {
             const int Offset = 32; // as if another layer came first
-            Heads = isLatent ? PagedHeads.Latent(Offset, heads.HeadDim, heads.ValueDim) : PagedHeads.Separate(Offset, heads.NumKeyValueHeads, heads.HeadDim, heads.ValueDim);
+            Heads = isLatent ? PagedHeads.Latent(Offset, heads.HeadDim, heads.ValueDim, format) : PagedHeads.Separate(Offset, heads.NumKeyValueHeads, heads.HeadDim, heads.ValueDim, format);
             Tables = Array.ConvertAll(lengths, _ => new PageTable());
             for (int s = 0; s < lengths.Length; s++)
             {
@@ -219,6 +230,13 @@ public sealed class AttentionOptionTests
         public float[] Keys { get; }
 
         public float[] Values { get; }
+
+        public void RoundKeysAndValues()
+        {
+            using WorkerPool workers = new(2);
+            PagedRows.RoundInPlace(workers, 1, Keys.Length, Keys, Keys.Length);
+            PagedRows.RoundInPlace(workers, Values.Length / _valueStride, _valueStride, Values, _valueStride);
+        }
 
         public float[] Forward(WorkerPool workers, AttentionSegment[] segments)
         {
