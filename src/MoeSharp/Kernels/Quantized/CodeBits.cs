@@ -16,6 +16,9 @@ internal static unsafe class CodeBits
     /// <summary>Bytes of a unit's nibbles.</summary>
     public const int NibbleBytes = 4 * Vector;
 
+    /// <summary>Bytes of a unit's codes of two bits: byte i of a row in the first vector holds columns i, 4 + i, 8 + i and 12 + i, in the second those 16 further on.</summary>
+    public const int TwoBitBytes = 2 * Vector;
+
     private const ulong LowNibbles = 0x0F0F0F0F0F0F0F0F;
 
     /// <summary>Groups g and g + 4 of nibbles.</summary>
@@ -42,6 +45,70 @@ internal static unsafe class CodeBits
         V high = L.ShiftRight(L.Load(unit + NibbleBytes), g); // bit 0: group g, bit 4: group g + 4
         c0 = L.Or(c0, L.ShiftLeft(L.And(high, L.BroadcastByte(0x01)), 4));
         c1 = L.Or(c1, L.And(high, L.BroadcastByte(0x10)));
+    }
+
+    /// <summary>Groups g and g + 4 of two bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void TwoBits<L, V, F>(byte* unit, int g, out V c0, out V c1)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged
+    {
+        V mask = L.BroadcastByte(0x03);
+        c0 = L.And(L.ShiftRight(L.Load(unit), 2 * g), mask);
+        c1 = L.And(L.ShiftRight(L.Load(unit + Vector), 2 * g), mask);
+    }
+
+    /// <summary>Stores 32 codes of two bits of one row, taken from that place of 32 bytes.</summary>
+    public static void StoreTwo(byte* unit, int lane, byte* source, int shift)
+    {
+        for (int half = 0; half < 2; half++)
+        {
+            uint packed = 0;
+            for (int g = 0; g < 4; g++)
+            {
+                packed |= ((((uint*)source)[(4 * half) + g] >> shift) & 0x03030303) << (2 * g);
+            }
+
+            *(uint*)(unit + (half * Vector) + (4 * lane)) = packed;
+        }
+    }
+
+    /// <summary>The opposite of <see cref="StoreTwo"/>, or-ed into the bytes.</summary>
+    public static void OrTwo(byte* unit, int lane, byte* target, int shift)
+    {
+        for (int half = 0; half < 2; half++)
+        {
+            uint packed = *(uint*)(unit + (half * Vector) + (4 * lane));
+            for (int g = 0; g < 4; g++)
+            {
+                ((uint*)target)[(4 * half) + g] |= ((packed >> (2 * g)) & 0x03030303) << shift;
+            }
+        }
+    }
+
+    /// <summary>Stores 32 codes of six bits of one row: nibbles, then two bits.</summary>
+    public static void StoreSix(byte* unit, int lane, byte* source)
+    {
+        for (int g = 0; g < 4; g++)
+        {
+            *(uint*)(unit + (g * Vector) + (4 * lane)) = (((uint*)source)[g] & 0x0F0F0F0F) | ((((uint*)source)[g + 4] & 0x0F0F0F0F) << 4);
+        }
+
+        StoreTwo(unit + NibbleBytes, lane, source, 4);
+    }
+
+    /// <summary>The opposite of <see cref="StoreSix"/>.</summary>
+    public static void LoadSix(byte* unit, int lane, byte* target)
+    {
+        for (int g = 0; g < 4; g++)
+        {
+            uint both = *(uint*)(unit + (g * Vector) + (4 * lane));
+            ((uint*)target)[g] = both & 0x0F0F0F0F;
+            ((uint*)target)[g + 4] = (both >> 4) & 0x0F0F0F0F;
+        }
+
+        OrTwo(unit + NibbleBytes, lane, target, 4);
     }
 
     /// <summary>Stores sixteen bytes of nibbles of one row.</summary>

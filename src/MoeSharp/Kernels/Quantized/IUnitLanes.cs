@@ -74,6 +74,21 @@ internal unsafe interface IUnitLanes<V, F>
     /// <summary>Per row a0 b0 + a1 b1 of 16-bit numbers, as 32-bit numbers.</summary>
     static abstract V PairProducts(V a, V b);
 
+    /// <summary>Per row two signed bytes as 16-bit numbers.</summary>
+    static abstract V LoadPairs(byte* first, byte* second);
+
+    /// <summary>Per row the first of a pair, twice.</summary>
+    static abstract V FirstOfPairs(V pairs);
+
+    /// <summary>Per row the second of a pair, twice.</summary>
+    static abstract V SecondOfPairs(V pairs);
+
+    /// <summary>sum + c x for half a unit; the scale (the same 16-bit number twice) may enter now or in <see cref="FinishHalves"/>.</summary>
+    static abstract V AddHalf(CodeSize size, V sum, V c, V x, V scale);
+
+    /// <summary>The 32-bit sum of both halves, each times its scale.</summary>
+    static abstract V FinishHalves(CodeSize size, V first, V second, V firstScale, V secondScale);
+
     /// <summary>a - b of 32-bit numbers.</summary>
     static abstract V Subtract(V a, V b);
 

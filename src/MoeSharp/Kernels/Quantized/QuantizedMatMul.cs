@@ -14,7 +14,11 @@ public static unsafe class QuantizedMatMul
 {
     /// <summary>y[m, rows] = x[m, columns] W_group^T.</summary>
     /// <exception cref="ShapeException">A span or a stride is too small, or there is no such group.</exception>
-    public static void NT(WorkerPool workers, int m, ReadOnlySpan<float> x, int ldx, PackedMatrix w, int group, Span<float> y, int ldy, ActivationPrecision precision)
+    public static void NT(WorkerPool workers, int m, ReadOnlySpan<float> x, int ldx, PackedMatrix w, int group, Span<float> y, int ldy, ActivationPrecision precision) =>
+        NT(workers, m, x, ldx, w, group, y, ldy, precision, UnitInstruction.Best);
+
+    /// <summary>The same in given instructions, which this machine must have.</summary>
+    internal static void NT(WorkerPool workers, int m, ReadOnlySpan<float> x, int ldx, PackedMatrix w, int group, Span<float> y, int ldy, ActivationPrecision precision, UnitInstructions instructions)
     {
         const string Operation = "QuantizedMatMul.NT";
         MatMul.Check(Operation, nameof(x), x.Length, m, w.Columns, ldx);
@@ -27,7 +31,7 @@ public static unsafe class QuantizedMatMul
         RowSegment segment = new(group, 0, m, 0, 0, 0, 0);
         fixed (float* px = x, py = y)
         {
-            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, NumStored = m, StoredStep = 1, Y = py, StrideY = ldy, Precision = precision, Instructions = UnitInstruction.Best };
+            PackedProduct product = new() { Weights = w, X = px, StrideX = ldx, NumStored = m, StoredStep = 1, Y = py, StrideY = ldy, Precision = precision, Instructions = instructions };
             product.Run(workers, &segment, 1);
         }
     }

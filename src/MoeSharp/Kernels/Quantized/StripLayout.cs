@@ -115,6 +115,9 @@ internal static class StripLayouts
         WeightFormat.IQ4NL => new UnitLayout<IQ4NLCodes>(),
         WeightFormat.IQ4XS => new UnitLayout<IQ4XSCodes>(),
         WeightFormat.MXFP4 => new UnitLayout<MXFP4Codes>(),
+        WeightFormat.Q6K => new HalfLayout<Q6KCodes>(),
+        WeightFormat.Q3K => new HalfLayout<Q3KCodes>(),
+        WeightFormat.Q2K => new HalfLayout<Q2KCodes>(),
         _ => new RowLayout(format),
     };
 }

@@ -16,6 +16,9 @@ internal enum UnitInstructions
 
     /// <summary>AVX-VNNI, 256 bits.</summary>
     Vnni,
+
+    /// <summary>The way of <see cref="Vnni"/> in AVX2 instructions; never chosen, for comparisons.</summary>
+    VnniSteps,
 }
 
 /// <summary>The choice among <see cref="UnitInstructions"/>.</summary>
@@ -33,7 +36,7 @@ internal static class UnitInstruction
     {
         UnitInstructions.Vnni => AvxVnni.IsSupported && UnitLanes256<VnniDot>.IsSupported,
         UnitInstructions.Avx512 => UnitLanes512.IsSupported,
-        UnitInstructions.Avx2 => UnitLanes256<Avx2Dot>.IsSupported,
+        UnitInstructions.Avx2 or UnitInstructions.VnniSteps => UnitLanes256<Avx2Dot>.IsSupported,
         _ => true,
     };
 }

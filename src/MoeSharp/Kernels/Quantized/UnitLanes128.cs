@@ -57,6 +57,25 @@ internal readonly unsafe struct UnitLanes128 : IUnitLanes<Vector128<byte>, Vecto
         ((((a.AsInt32() << 16) >> 16) * ((b.AsInt32() << 16) >> 16)) + ((a.AsInt32() >> 16) * (b.AsInt32() >> 16))).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> LoadPairs(byte* first, byte* second) =>
+        ((Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)first).AsSByte())) & Vector128.Create(0xFFFF)) | (Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)second).AsSByte())) << 16)).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> FirstOfPairs(Vector128<byte> pairs) => ((pairs.AsInt32() & Vector128.Create(0xFFFF)) | (pairs.AsInt32() << 16)).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> SecondOfPairs(Vector128<byte> pairs) =>
+        (Vector128.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector128.Create(unchecked((int)0xFFFF0000)))).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> AddHalf(CodeSize size, Vector128<byte> sum, Vector128<byte> c, Vector128<byte> x, Vector128<byte> scale) =>
+        (sum.AsInt32() + FourProducts(c, x)).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> FinishHalves(CodeSize size, Vector128<byte> first, Vector128<byte> second, Vector128<byte> firstScale, Vector128<byte> secondScale) =>
+        ((first.AsInt32() * (firstScale.AsInt32() >> 16)) + (second.AsInt32() * (secondScale.AsInt32() >> 16))).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Subtract(Vector128<byte> a, Vector128<byte> b) => (a.AsInt32() - b.AsInt32()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -13,6 +13,9 @@ internal interface IByteDot
     /// <summary>As <see cref="IUnitLanes{V, F}.Add"/>.</summary>
     static abstract Vector256<byte> Add(CodeSize size, Vector256<byte> sum, Vector256<byte> c0, Vector256<byte> x0, Vector256<byte> c1, Vector256<byte> x1);
 
+    /// <summary>sum + c x, into 32 bits; called only where pairs are not used.</summary>
+    static abstract Vector256<byte> Add(CodeSize size, Vector256<byte> sum, Vector256<byte> c, Vector256<byte> x);
+
     /// <summary>As <see cref="IUnitLanes{V, F}.Finish"/>.</summary>
     static abstract Vector256<byte> Finish(CodeSize size, Vector256<byte> sum);
 }
@@ -39,6 +42,10 @@ internal readonly struct Avx2Dot : IByteDot
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Add(CodeSize size, Vector256<byte> sum, Vector256<byte> c, Vector256<byte> x) =>
+        throw new NotSupportedException("sums of bytes alone do not fit"); // UsesPairs says so
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Finish(CodeSize size, Vector256<byte> sum) =>
         size == CodeSize.Small ? Avx2.MultiplyAddAdjacent(sum.AsInt16(), Vector256<short>.One).AsByte() : sum;
 }
@@ -51,6 +58,31 @@ internal readonly struct VnniDot : IByteDot
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Add(CodeSize size, Vector256<byte> sum, Vector256<byte> c0, Vector256<byte> x0, Vector256<byte> c1, Vector256<byte> x1) =>
         AvxVnni.MultiplyWideningAndAdd(AvxVnni.MultiplyWideningAndAdd(sum.AsInt32(), c0, x0.AsSByte()), c1, x1.AsSByte()).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Add(CodeSize size, Vector256<byte> sum, Vector256<byte> c, Vector256<byte> x) =>
+        AvxVnni.MultiplyWideningAndAdd(sum.AsInt32(), c, x.AsSByte()).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Finish(CodeSize size, Vector256<byte> sum) => sum;
+}
+
+/// <summary>What <see cref="VnniDot"/> computes, in AVX2 instructions: the path of AVX-VNNI on machines without it, so that its bits can be compared there.</summary>
+internal readonly struct VnniStepsDot : IByteDot
+{
+    public static bool UsesPairs => false;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Add(CodeSize size, Vector256<byte> sum, Vector256<byte> c0, Vector256<byte> x0, Vector256<byte> c1, Vector256<byte> x1) =>
+        Add(size, Add(size, sum, c0, x0), c1, x1);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Add(CodeSize size, Vector256<byte> sum, Vector256<byte> c, Vector256<byte> x)
+    {
+        Vector256<short> even = c.AsInt16() & Vector256.Create((short)0xFF), odd = (c.AsUInt16() >> 8).AsInt16();
+        Vector256<int> products = Avx2.MultiplyAddAdjacent(even, (x.AsInt16() << 8) >> 8) + Avx2.MultiplyAddAdjacent(odd, x.AsInt16() >> 8);
+        return (sum.AsInt32() + products).AsByte();
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Finish(CodeSize size, Vector256<byte> sum) => sum;
@@ -112,6 +144,36 @@ internal readonly unsafe struct UnitLanes256<D> : IUnitLanes<Vector256<byte>, Ve
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> PairProducts(Vector256<byte> a, Vector256<byte> b) => Avx2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> LoadPairs(byte* first, byte* second) =>
+        ((Avx2.ConvertToVector256Int32(Vector128.CreateScalarUnsafe(*(long*)first).AsSByte()) & Vector256.Create(0xFFFF)) | (Avx2.ConvertToVector256Int32(Vector128.CreateScalarUnsafe(*(long*)second).AsSByte()) << 16)).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> FirstOfPairs(Vector256<byte> pairs) => ((pairs.AsInt32() & Vector256.Create(0xFFFF)) | (pairs.AsInt32() << 16)).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> SecondOfPairs(Vector256<byte> pairs) =>
+        (Vector256.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector256.Create(unchecked((int)0xFFFF0000)))).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> AddHalf(CodeSize size, Vector256<byte> sum, Vector256<byte> c, Vector256<byte> x, Vector256<byte> scale)
+    {
+        if (!D.UsesPairs)
+        {
+            return D.Add(size, sum, c, x);
+        }
+
+        Vector256<short> products = Avx2.MultiplyAddAdjacent(c, x.AsSByte());
+        return size == CodeSize.Small ? (sum.AsInt16() + products).AsByte() : (sum.AsInt32() + Avx2.MultiplyAddAdjacent(products, scale.AsInt16())).AsByte();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> FinishHalves(CodeSize size, Vector256<byte> first, Vector256<byte> second, Vector256<byte> firstScale, Vector256<byte> secondScale) =>
+        !D.UsesPairs ? ((first.AsInt32() * (firstScale.AsInt32() >> 16)) + (second.AsInt32() * (secondScale.AsInt32() >> 16))).AsByte()
+        : size == CodeSize.Small
+            ? (Avx2.MultiplyAddAdjacent(first.AsInt16(), firstScale.AsInt16()) + Avx2.MultiplyAddAdjacent(second.AsInt16(), secondScale.AsInt16())).AsByte()
+            : (first.AsInt32() + second.AsInt32()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Subtract(Vector256<byte> a, Vector256<byte> b) => (a.AsInt32() - b.AsInt32()).AsByte();

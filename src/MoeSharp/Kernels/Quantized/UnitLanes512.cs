@@ -77,6 +77,30 @@ internal readonly unsafe struct UnitLanes512 : IUnitLanes<Vector512<byte>, Vecto
     public static Vector512<byte> PairProducts(Vector512<byte> a, Vector512<byte> b) => Avx512BW.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadPairs(byte* first, byte* second) =>
+        ((Avx512F.ConvertToVector512Int32(Vector128.Load((sbyte*)first)) & Vector512.Create(0xFFFF)) | (Avx512F.ConvertToVector512Int32(Vector128.Load((sbyte*)second)) << 16)).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> FirstOfPairs(Vector512<byte> pairs) => ((pairs.AsInt32() & Vector512.Create(0xFFFF)) | (pairs.AsInt32() << 16)).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> SecondOfPairs(Vector512<byte> pairs) =>
+        (Vector512.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector512.Create(unchecked((int)0xFFFF0000)))).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> AddHalf(CodeSize size, Vector512<byte> sum, Vector512<byte> c, Vector512<byte> x, Vector512<byte> scale)
+    {
+        Vector512<short> products = Avx512BW.MultiplyAddAdjacent(c, x.AsSByte());
+        return size == CodeSize.Small ? (sum.AsInt16() + products).AsByte() : (sum.AsInt32() + Avx512BW.MultiplyAddAdjacent(products, scale.AsInt16())).AsByte();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> FinishHalves(CodeSize size, Vector512<byte> first, Vector512<byte> second, Vector512<byte> firstScale, Vector512<byte> secondScale) =>
+        size == CodeSize.Small
+            ? (Avx512BW.MultiplyAddAdjacent(first.AsInt16(), firstScale.AsInt16()) + Avx512BW.MultiplyAddAdjacent(second.AsInt16(), secondScale.AsInt16())).AsByte()
+            : (first.AsInt32() + second.AsInt32()).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Subtract(Vector512<byte> a, Vector512<byte> b) => (a.AsInt32() - b.AsInt32()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

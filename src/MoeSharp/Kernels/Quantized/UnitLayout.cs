@@ -68,6 +68,9 @@ internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
             case UnitInstructions.Avx2:
                 Multiply<UnitLanes256<Avx2Dot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
                 break;
+            case UnitInstructions.VnniSteps:
+                Multiply<UnitLanes256<VnniStepsDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
             default:
                 Multiply<UnitLanes128, Vector128<byte>, Vector128<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
                 break;

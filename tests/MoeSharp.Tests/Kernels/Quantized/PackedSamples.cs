@@ -26,6 +26,19 @@ internal static class PackedSamples
         _ => [],
     };
 
+    /// <summary>Whether the byte at this place of a run of blocks belongs to a floating-point number.</summary>
+    public static bool IsScale(WeightFormat format, int at)
+    {
+        int offset = at % format.BlockBytes();
+        return format switch
+        {
+            WeightFormat.F32 or WeightFormat.F16 or WeightFormat.BF16 => true,
+            WeightFormat.Q8K => offset < 4,
+            WeightFormat.MXFP4 => offset == 0,
+            _ => HalfScales(format).Any(scale => offset == scale || offset == scale + 1),
+        };
+    }
+
     /// <summary>Blocks whose integers are any bytes and whose scales make values of ordinary size.</summary>
     public static byte[] Blocks(WeightFormat format, int rows, int columns, int seed)
     {

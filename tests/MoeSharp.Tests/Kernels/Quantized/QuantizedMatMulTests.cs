@@ -108,6 +108,73 @@ public sealed class QuantizedMatMulTests
         Assert.Equal(expected, actual);
     }
 
+    public static TheoryData<WeightFormat, string> FormatsAndInstructions
+    {
+        get
+        {
+            TheoryData<WeightFormat, string> cases = [];
+            foreach (WeightFormat format in PackedSamples.Formats.Where(format => StripLayouts.Of(format).TakesBytes))
+            {
+                foreach (UnitInstructions instructions in Enum.GetValues<UnitInstructions>())
+                {
+                    cases.Add(format, instructions.ToString());
+                }
+            }
+
+            return cases;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(FormatsAndInstructions))]
+    public void Every_instruction_set_gives_the_same_bits(WeightFormat format, string name)
+    {
+        const int M = 11, N = 45, K = 512;
+        UnitInstructions instructions = Enum.Parse<UnitInstructions>(name);
+        Assert.SkipUnless(UnitInstruction.IsSupported(instructions), $"this processor has no {name}");
+        using WorkerPool workers = new(1);
+        using PackedMatrix w = PackedSamples.Pack(1, K, 71, out _, new PackedPart(N, format));
+        float[] x = PackedSamples.Activations(M * K, 7);
+        foreach (int m in new[] { 1, M })
+        {
+            float[] expected = new float[m * N], actual = new float[m * N];
+            QuantizedMatMul.NT(workers, m, x, K, w, 0, expected, N, ActivationPrecision.Int8, UnitInstruction.Best);
+            QuantizedMatMul.NT(workers, m, x, K, w, 0, actual, N, ActivationPrecision.Int8, instructions);
+            KernelCheck.SameBits(expected, actual, $"{m} rows");
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void Extreme_codes_and_activations_do_not_overflow(WeightFormat format)
+    {
+        const int N = 16, K = 256;
+        using WorkerPool workers = new(1);
+        foreach (byte fill in new byte[] { 0x00, 0xFF })
+        {
+            byte[] blocks = PackedSamples.Blocks(format, N, K, 5);
+            foreach (int at in Enumerable.Range(0, blocks.Length).Where(at => !PackedSamples.IsScale(format, at)))
+            {
+                blocks[at] = fill;
+            }
+
+            using PackedMatrix w = new(1, K, new PackedPart(N, format));
+            w.SetRows(0, 0, N, blocks);
+            float[] decoded = new float[N * K], x = new float[K], y = new float[N];
+            BlockDecoder.Decode(format, blocks, decoded);
+            Array.Fill(x, 127f); // rounds to 127 of 127 in every column
+            foreach (UnitInstructions instructions in Enum.GetValues<UnitInstructions>().Where(UnitInstruction.IsSupported))
+            {
+                QuantizedMatMul.NT(workers, 1, x, K, w, 0, y, N, ActivationPrecision.Int8, instructions);
+                for (int n = 0; n < N; n++)
+                {
+                    (double exact, _, double size) = ReferenceDot(x, decoded.AsSpan(n * K, K));
+                    Assert.True(Math.Abs(y[n] - exact) <= 3e-6 * size, $"{format} {instructions} {n}: {y[n]} instead of {exact}");
+                }
+            }
+        }
+    }
+
     [Fact]
     public void A_value_that_is_not_a_number_is_not_hidden()
     {

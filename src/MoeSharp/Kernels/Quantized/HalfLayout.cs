@@ -1,0 +1,133 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using MoeSharp.Kernels.Formats;
+
+namespace MoeSharp.Kernels.Quantized;
+
+/// <summary>Strips of a format with a scale per half of a unit: scales, then codes, both 256 columns at a time.</summary>
+internal sealed unsafe class HalfLayout<C>() : StripLayout(C.Format)
+    where C : struct, IHalfCodes
+{
+    private const int MaxTokens = 4;
+
+    /// <inheritdoc/>
+    public override bool TakesBytes => true;
+
+    /// <inheritdoc/>
+    public override long StripBytes(int columns) => CodesBegin(columns) + Lines((long)columns / UnitColumns * C.UnitBytes);
+
+    /// <inheritdoc/>
+    public override long CodesBegin(int columns) => Lines((long)columns / Format.BlockLength() * HalfScales.Bytes(C.HasMinimum));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override void Pack(byte* rows, long rowBytes, int lane, int count, int columns, byte* strip)
+    {
+        byte* scales = strip, codes = strip + CodesBegin(columns);
+        for (int block = 0; block < columns / Format.BlockLength(); block++)
+        {
+            for (int row = 0; row < count; row++)
+            {
+                C.Pack(rows + (row * rowBytes) + ((long)block * Format.BlockBytes()), scales, codes, lane + row);
+            }
+
+            scales += HalfScales.Bytes(C.HasMinimum);
+            codes += HalfScales.Units * C.UnitBytes;
+        }
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override void Unpack(byte* strip, int lane, int columns, byte* row)
+    {
+        byte* scales = strip, codes = strip + CodesBegin(columns);
+        for (int block = 0; block < columns / Format.BlockLength(); block++)
+        {
+            C.Unpack(row + ((long)block * Format.BlockBytes()), scales, codes, lane);
+            scales += HalfScales.Bytes(C.HasMinimum);
+            codes += HalfScales.Units * C.UnitBytes;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Multiply(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
+    {
+        switch (instructions)
+        {
+            case UnitInstructions.Vnni:
+                Multiply<UnitLanes256<VnniDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+            case UnitInstructions.Avx512:
+                Multiply<UnitLanes512, Vector512<byte>, Vector512<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+            case UnitInstructions.Avx2:
+                Multiply<UnitLanes256<Avx2Dot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+            case UnitInstructions.VnniSteps:
+                Multiply<UnitLanes256<VnniStepsDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+            default:
+                Multiply<UnitLanes128, Vector128<byte>, Vector128<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
+                break;
+        }
+    }
+
+    /// <summary>The product in given lanes.</summary>
+    internal void Multiply<L, V, F>(byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged
+    {
+        float* edge = stackalloc float[MaxTokens * Rows];
+        int numTiles = (rows.Count + MaxTokens - 1) / MaxTokens;
+        for (int strip = 0; strip < numStrips; strip++)
+        {
+            byte* start = strips + (strip * stripBytes);
+            int width = Math.Min(columns - (strip * Rows), Rows);
+            for (int tile = 0, token = 0; tile < numTiles; tile++)
+            {
+                int count = MatMulPacking.TileRows(rows.Count, numTiles, tile);
+                UnitOperands operands = new()
+                {
+                    Scales0 = start,
+                    Codes0 = start + CodesBegin(rows.Units * UnitColumns),
+                    Units = rows.Units,
+                    UnitBytes = rows.UnitBytes,
+                    StripBytes = (nint)stripBytes,
+                    AsksAhead = tile == 0,
+                    X0 = rows.Row(token),
+                };
+                operands.X1 = count > 1 ? rows.Row(token + 1) : operands.X0;
+                operands.X2 = count > 2 ? rows.Row(token + 2) : operands.X0;
+                operands.X3 = count > 3 ? rows.Row(token + 3) : operands.X0;
+                float* target = y + (token * ldy) + (strip * Rows);
+                for (int row = 0; row < Rows; row += L.Rows)
+                {
+                    operands.Row = row;
+                    Compute<L, V, F>(count, operands, (width == Rows ? target : edge) + row, width == Rows ? ldy : Rows);
+                }
+
+                for (int t = 0; t < count && width != Rows; t++)
+                {
+                    new ReadOnlySpan<float>(edge + (t * Rows), width).CopyTo(new Span<float>(target + (t * ldy), width));
+                }
+
+                token += count;
+            }
+        }
+    }
+
+    private static void Compute<L, V, F>(int tokens, in UnitOperands operands, float* y, nint ldy)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged
+    {
+        switch (tokens)
+        {
+            case 1: HalfTile<C, L, V, F>.Compute<Tokens1>(operands, y, ldy); break;
+            case 2: HalfTile<C, L, V, F>.Compute<Tokens2>(operands, y, ldy); break;
+            case 3: HalfTile<C, L, V, F>.Compute<Tokens3>(operands, y, ldy); break;
+            default: HalfTile<C, L, V, F>.Compute<Tokens4>(operands, y, ldy); break;
+        }
+    }
+}
