@@ -6,7 +6,7 @@ namespace MoeSharp.Kernels.Formats;
 /// <summary>The formats of 256 values. First every group gets the scale that is best for it alone; then the shared scale and the small integers are chosen together.</summary>
 public static unsafe partial class BlockEncoder
 {
-    private const int Rounds = 3; // shared scale for the integers, integers for the shared scale; the best is kept
+    private const int Rounds = 2; // shared scale for the integers, integers for the shared scale; the best is kept
 
     // d (shared), integers of the groups
     private static void EncodeQ3K(float* x, float* w, byte* block)
@@ -291,30 +291,23 @@ public static unsafe partial class BlockEncoder
         return best;
     }
 
-    // The pair of integers next to the ideal ones, or one of its neighbours.
+    // The pair of integers next to the ideal ones, or one of its 15 nearest neighbours; one lane each.
     private static float BestLine(float* x, float* w, int n, SharedLine shared, LevelLine ideal, float highest, int top, out int scale, out int minimum)
     {
-        int middleScale = shared.Scale == 0 ? 0 : (int)Math.Clamp(MathF.Round(ideal.Scale / shared.Scale), 0, top);
-        int middleMinimum = shared.Minimum == 0 ? 0 : (int)Math.Clamp(MathF.Round(-ideal.Offset / shared.Minimum), 0, top);
-        scale = middleScale;
-        minimum = middleMinimum;
-        float least = float.PositiveInfinity;
-        for (int s = Math.Max(middleScale - 1, 0); s <= Math.Min(middleScale + 1, top); s++)
-        {
-            for (int m = Math.Max(middleMinimum - 1, 0); m <= Math.Min(middleMinimum + 1, top); m++)
-            {
-                float error = ScaleSearch.Error(x, w, n, shared.Line(s, m), highest);
-                if (error < least)
-                {
-                    least = error;
-                    scale = s;
-                    minimum = m;
-                }
-            }
-        }
-
+        float middleScale = shared.Scale == 0 ? 0 : MathF.Round(Math.Clamp(ideal.Scale / shared.Scale, 0, top));
+        float middleMinimum = shared.Minimum == 0 ? 0 : MathF.Round(Math.Clamp(-ideal.Offset / shared.Minimum, 0, top));
+        Vector512<float> limit = Vector512.Create((float)top);
+        Vector512<float> scales = Vector512.MinNative(Vector512.MaxNative(Vector512.Create(middleScale) + ScaleNeighbours, Vector512<float>.Zero), limit);
+        Vector512<float> minima = Vector512.MinNative(Vector512.MaxNative(Vector512.Create(middleMinimum) + MinimumNeighbours, Vector512<float>.Zero), limit);
+        float least = ScaleSearch.LeastError(x, w, n, scales * Vector512.Create(shared.Scale), -(minima * Vector512.Create(shared.Minimum)), highest, out int lane);
+        scale = (int)scales.GetElement(lane);
+        minimum = (int)minima.GetElement(lane);
         return least;
     }
+
+    private static Vector512<float> ScaleNeighbours => Vector512.Create(0f, -1, 1, 0, 0, -1, -1, 1, 1, -2, 2, -2, -2, 2, 2, 0);
+
+    private static Vector512<float> MinimumNeighbours => Vector512.Create(0f, 0, 0, -1, 1, -1, 1, -1, 1, 0, 0, -1, 1, -1, 1, 2);
 
     // d and dmin, exact as halves.
     private readonly record struct SharedLine(float Scale, float Minimum)

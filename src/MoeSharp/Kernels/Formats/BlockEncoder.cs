@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -59,7 +60,14 @@ public static unsafe partial class BlockEncoder
 
     private static void RequireFinite(ReadOnlySpan<float> values)
     {
-        for (int i = 0; i < values.Length; i++)
+        const uint Exponent = 0x7F800000; // all ones: infinite or NaN
+        int i = 0;
+        while (i <= values.Length - Vector<uint>.Count && !Vector.EqualsAny(Vector.AsVectorUInt32(new Vector<float>(values[i..])) & new Vector<uint>(Exponent), new Vector<uint>(Exponent)))
+        {
+            i += Vector<uint>.Count;
+        }
+
+        for (; i < values.Length; i++)
         {
             if (!float.IsFinite(values[i]))
             {
@@ -156,7 +164,7 @@ public static unsafe partial class BlockEncoder
         Vector512<float> inverses = Vector512.Create(d == 0 ? 0 : 1 / d);
         for (int i = 0; i < BlockLength; i += Lanes)
         {
-            StoreBytes(Vector512.ConvertToInt32(IntegerLevels.Nearest(Vector512.Load(x + i) * inverses, -Highest, Highest)), block + 2 + i);
+            StoreBytes(Vector512.ConvertToInt32Native(IntegerLevels.Nearest(Vector512.Load(x + i) * inverses, -Highest, Highest)), block + 2 + i);
         }
     }
 
@@ -259,7 +267,7 @@ public static unsafe partial class BlockEncoder
         Vector512<float> inverses = Vector512.Create(line.Scale == 0 ? 0 : 1 / line.Scale);
         for (int i = 0; i < n; i += Lanes)
         {
-            StoreBytes(Vector512.ConvertToInt32(ScaleSearch.Levels(Vector512.Load(x + i), inverses, Vector512.Create(line.Offset), Vector512.Create(highest))), codes + i);
+            StoreBytes(Vector512.ConvertToInt32Native(ScaleSearch.Levels(Vector512.Load(x + i), inverses, Vector512.Create(line.Offset), Vector512.Create(highest))), codes + i);
         }
     }
 

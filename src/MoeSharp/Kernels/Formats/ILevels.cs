@@ -27,10 +27,10 @@ internal static class IntegerLevels
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Nearest(Vector512<float> numbers, float lowest, float highest) =>
-        Vector512.Min(Vector512.Max(Vector512.Round(numbers), Vector512.Create(lowest)), Vector512.Create(highest));
+        Vector512.MinNative(Vector512.MaxNative(Vector512.Round(numbers), Vector512.Create(lowest)), Vector512.Create(highest));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<int> Codes(Vector512<float> numbers, float lowest, float highest) => Vector512.ConvertToInt32(Nearest(numbers, lowest, highest) - Vector512.Create(lowest));
+    public static Vector512<int> Codes(Vector512<float> numbers, float lowest, float highest) => Vector512.ConvertToInt32Native(Nearest(numbers, lowest, highest) - Vector512.Create(lowest));
 }
 
 /// <summary>-4 to 3.</summary>

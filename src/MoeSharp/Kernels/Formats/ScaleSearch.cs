@@ -11,7 +11,7 @@ internal readonly record struct LevelLine(float Scale, float Offset);
 /// <summary>Finds scales for a group of values so that the weighted squared error of the nearest levels is small.</summary>
 /// <remarks>
 /// For given levels q the best scale is the least-squares solution, s = sum(w x q) / sum(w q^2), which lowers the error by sum(w x q)^2 / sum(w q^2). The levels themselves
-/// depend on the scale, so a few scales near the one that just covers the group are tried, and the best is improved by turns: levels for the scale, scale for the levels.
+/// depend on the scale, so 16 scales near the one that just covers the group are tried, one per lane, and the best is improved by turns: levels for the scale, scale for the levels.
 /// Groups are multiples of 16 values. Sums run over 16 lanes that are folded in halves, so every machine chooses the same scales.
 /// </remarks>
 internal static unsafe class ScaleSearch
@@ -20,11 +20,16 @@ internal static unsafe class ScaleSearch
     public const float Negligible = 1e-12f;
 
     private const int Lanes = 16;
-    private const int LowSteps = 7; // each way, where the extreme value meets the lowest level; measured: more steps gain less than 0.1 % of the error
-    private const int HighSteps = 4; // each way, where it meets the highest
-    private const float Step = 0.15f; // of a level
-    private const int LineSteps = 6; // each way
-    private const float LineStep = 0.17f; // of a level
+    // Scales tried, one per lane: where the extreme value meets the lowest level (10 lanes) or the highest (6), moved by so many spacings.
+    private static Vector512<float> ScaleSteps => Vector512.Create(-0.9f, -0.7f, -0.5f, -0.3f, -0.1f, 0.1f, 0.3f, 0.5f, 0.7f, 0.9f, -0.5f, -0.3f, -0.1f, 0.1f, 0.3f, 0.5f);
+
+    private static Vector512<float> IsLowStep => Vector512.Create(1f, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0);
+
+    // Lines tried, one per lane: level 0 meets the lowest value (9 lanes), or the highest level the highest value (7).
+    private static Vector512<float> LineSteps => Vector512.Create(-1f, -0.75f, -0.5f, -0.25f, 0, 0.25f, 0.5f, 0.75f, 1, -0.9f, -0.6f, -0.3f, 0.2f, 0.4f, 0.7f, 1);
+
+    private static Vector512<float> IsLowLine => Vector512.Create(1f, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0);
+
     private const int Turns = 2;
     private const double SingleLevel = 1e-5; // of the products: below the least that two different levels of 32 give, above rounding
 
@@ -45,8 +50,8 @@ internal static unsafe class ScaleSearch
         Vector512<float> highest = lowest;
         for (int i = Lanes; i < n; i += Lanes)
         {
-            lowest = Vector512.Min(lowest, Vector512.Load(x + i));
-            highest = Vector512.Max(highest, Vector512.Load(x + i));
+            lowest = Vector512.MinNative(lowest, Vector512.Load(x + i));
+            highest = Vector512.MaxNative(highest, Vector512.Load(x + i));
         }
 
         float low = Lowest(lowest);
@@ -68,17 +73,20 @@ internal static unsafe class ScaleSearch
             return 0;
         }
 
+        Vector512<float> ends = (IsLowStep * (T.Lowest - T.Highest)) + Vector512.Create(T.Highest);
+        Vector512<float> inverses = (ends + (ScaleSteps * T.Spacing)) * Vector512.Create(1 / extreme);
+        Vector512<float> valueLevel = Vector512<float>.Zero;
+        Vector512<float> levelLevel = Vector512<float>.Zero;
+        for (int i = 0; i < n; i++)
+        {
+            Vector512<float> level = T.Nearest(Vector512.Create(x[i]) * inverses);
+            Vector512<float> weighted = Vector512.Create(w[i]) * level;
+            valueLevel += weighted * Vector512.Create(x[i]);
+            levelLevel += weighted * level;
+        }
+
         Best best = new() { Gain = -1 };
-        for (int step = -LowSteps; step <= LowSteps; step++)
-        {
-            Try<T>(x, w, n, (T.Lowest - (step * Step * T.Spacing)) / extreme, ref best);
-        }
-
-        for (int step = -HighSteps; step <= HighSteps; step++)
-        {
-            Try<T>(x, w, n, (T.Highest + (step * Step * T.Spacing)) / extreme, ref best);
-        }
-
+        Try<T>(x, w, n, inverses.GetElement(LargestLane(valueLevel * valueLevel / levelLevel)), ref best);
         for (int turn = 0; turn < Turns && best.Scale != 0; turn++)
         {
             Try<T>(x, w, n, 1 / best.Scale, ref best);
@@ -143,17 +151,11 @@ internal static unsafe class ScaleSearch
         }
 
         BestLine best = new() { Line = new LevelLine(range / highest, low), Gain = double.NegativeInfinity };
-        for (int step = -LineSteps; step <= LineSteps; step++)
-        {
-            // Level 0 meets the lowest value, or the highest level meets the highest.
-            float inverse = (highest + (step * LineStep)) / range;
-            Try(x, w, n, inverse, low, highest, isBelowZero, totals, ref best);
-            if (step != 0)
-            {
-                Try(x, w, n, inverse, totals.High - (highest / inverse), highest, isBelowZero, totals, ref best);
-            }
-        }
-
+        Vector512<float> inverses = (Vector512.Create(highest) + LineSteps) * Vector512.Create(1 / range);
+        Vector512<float> top = Vector512.Create(highest);
+        Vector512<float> offsets = (IsLowLine * low) + ((Vector512<float>.One - IsLowLine) * (Vector512.Create(totals.High) - (top / inverses)));
+        int lane = LargestLane(Gains(x, w, n, inverses, offsets, top, isBelowZero, totals));
+        Try(x, w, n, inverses.GetElement(lane), offsets.GetElement(lane), highest, isBelowZero, totals, ref best);
         for (int turn = 0; turn < Turns; turn++)
         {
             Try(x, w, n, 1 / best.Line.Scale, best.Line.Offset, highest, isBelowZero, totals, ref best);
@@ -165,25 +167,31 @@ internal static unsafe class ScaleSearch
     /// <summary>Levels of a line: the nearest from 0 to <paramref name="highest"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Levels(Vector512<float> values, Vector512<float> inverses, Vector512<float> offsets, Vector512<float> highest) =>
-        Vector512.Min(Vector512.Max(Vector512.Round((values - offsets) * inverses), Vector512<float>.Zero), highest);
+        Vector512.MinNative(Vector512.MaxNative(Vector512.Round((values - offsets) * inverses), Vector512<float>.Zero), highest);
 
-    /// <summary>Weighted squared error of a line.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Error(float* x, float* w, int n, LevelLine line, float highest)
+    /// <summary>Weighted squared error of the best of 16 lines.</summary>
+    /// <param name="x">Values, [n].</param>
+    /// <param name="w">Weights, [n].</param>
+    /// <param name="n">Values.</param>
+    /// <param name="scales">Scales, 0 or more.</param>
+    /// <param name="offsets">Offsets.</param>
+    /// <param name="highest">Largest level.</param>
+    /// <param name="lane">= the first line with that error.</param>
+    public static float LeastError(float* x, float* w, int n, Vector512<float> scales, Vector512<float> offsets, float highest, out int lane)
     {
-        Vector512<float> inverses = Vector512.Create(line.Scale == 0 ? 0 : 1 / line.Scale);
-        Vector512<float> scales = Vector512.Create(line.Scale);
-        Vector512<float> offsets = Vector512.Create(line.Offset);
+        Vector512<float> isFlat = Vector512.Equals(scales, Vector512<float>.Zero);
+        Vector512<float> inverses = Vector512.ConditionalSelect(isFlat, Vector512<float>.Zero, Vector512<float>.One / scales);
         Vector512<float> top = Vector512.Create(highest);
-        Vector512<float> error = Vector512<float>.Zero;
-        for (int i = 0; i < n; i += Lanes)
+        Vector512<float> errors = Vector512<float>.Zero;
+        for (int i = 0; i < n; i++)
         {
-            Vector512<float> value = Vector512.Load(x + i);
+            Vector512<float> value = Vector512.Create(x[i]);
             Vector512<float> rest = value - offsets - (scales * Levels(value, inverses, offsets, top));
-            error += Vector512.Load(w + i) * rest * rest;
+            errors += Vector512.Create(w[i]) * rest * rest;
         }
 
-        return Sum(error);
+        lane = LargestLane(-errors);
+        return errors.GetElement(lane);
     }
 
     /// <summary>Products for the best line given the levels that a line leads to.</summary>
@@ -220,8 +228,8 @@ internal static unsafe class ScaleSearch
         {
             Vector512<float> value = Vector512.Load(x + i);
             Vector512<float> weight = Vector512.Load(w + i);
-            lowest = Vector512.Min(lowest, value);
-            highest = Vector512.Max(highest, value);
+            lowest = Vector512.MinNative(lowest, value);
+            highest = Vector512.MaxNative(highest, value);
             weights += weight;
             values += weight * value;
         }
@@ -270,10 +278,57 @@ internal static unsafe class ScaleSearch
         }
     }
 
+    // What each lane's line takes off the weighted sum of squares; the algebra of Try, in float32, which is enough to choose.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Gains(float* x, float* w, int n, Vector512<float> inverses, Vector512<float> offsets, Vector512<float> top, bool isBelowZero, in LineTotals totals)
+    {
+        Vector512<float> level = Vector512<float>.Zero;
+        Vector512<float> valueLevel = Vector512<float>.Zero;
+        Vector512<float> levelLevel = Vector512<float>.Zero;
+        for (int i = 0; i < n; i++)
+        {
+            Vector512<float> nearest = Levels(Vector512.Create(x[i]), inverses, offsets, top);
+            Vector512<float> weighted = Vector512.Create(w[i]) * nearest;
+            level += weighted;
+            valueLevel += weighted * Vector512.Create(x[i]);
+            levelLevel += weighted * nearest;
+        }
+
+        Vector512<float> weight = Vector512.Create(totals.Weight);
+        Vector512<float> value = Vector512.Create(totals.Value);
+        Vector512<float> largest = weight * levelLevel;
+        Vector512<float> determinant = largest - (level * level);
+        Vector512<float> scale = ((weight * valueLevel) - (value * level)) / determinant;
+        Vector512<float> intercept = ((levelLevel * value) - (level * valueLevel)) / determinant;
+        Vector512<float> gains = (scale * valueLevel) + (intercept * value);
+        if (isBelowZero)
+        {
+            Vector512<float> throughZero = valueLevel * valueLevel / levelLevel;
+            gains = Vector512.ConditionalSelect(Vector512.GreaterThan(intercept, Vector512<float>.Zero), throughZero, gains);
+        }
+
+        Vector512<float> isLine = Vector512.GreaterThan(determinant, largest * (float)SingleLevel);
+        return Vector512.ConditionalSelect(isLine, gains, Vector512.Create(float.NegativeInfinity));
+    }
+
+    // The first lane with the largest number; NaN never wins.
+    private static int LargestLane(Vector512<float> numbers)
+    {
+        float* lanes = stackalloc float[Lanes];
+        numbers.Store(lanes);
+        int largest = 0;
+        for (int lane = 1; lane < Lanes; lane++)
+        {
+            largest = lanes[lane] > lanes[largest] || float.IsNaN(lanes[largest]) ? lane : largest;
+        }
+
+        return largest;
+    }
+
     private static float Lowest(Vector512<float> lanes)
     {
-        Vector256<float> eight = Vector256.Min(lanes.GetLower(), lanes.GetUpper());
-        Vector128<float> four = Vector128.Min(eight.GetLower(), eight.GetUpper());
+        Vector256<float> eight = Vector256.MinNative(lanes.GetLower(), lanes.GetUpper());
+        Vector128<float> four = Vector128.MinNative(eight.GetLower(), eight.GetUpper());
         return Math.Min(Math.Min(four.GetElement(0), four.GetElement(1)), Math.Min(four.GetElement(2), four.GetElement(3)));
     }
 

@@ -78,7 +78,7 @@ internal static unsafe class Sixteen
     public static Vector128<byte> FifthBits(uint bits)
     {
         Vector128<byte> places = Vector128.Create((byte)1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
-        Vector128<byte> spread = Vector128.Create(Vector64.Create((byte)bits), Vector64.Create((byte)(bits >> 8)));
+        Vector128<byte> spread = Vector128.Shuffle(Vector128.CreateScalarUnsafe(bits).AsByte(), Vector128.Create((byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
         return Vector128.Equals(spread & places, places) & Vector128.Create((byte)16);
     }
 
