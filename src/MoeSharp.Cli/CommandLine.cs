@@ -78,5 +78,7 @@ internal static class CommandLine
         yield return TokenizerCommand.Create();
         yield return DataCommand.Create();
         yield return InspectCommand.Create();
+        yield return QuantizeCommand.Create();
+        yield return ConvertCommand.Create();
     }
 }

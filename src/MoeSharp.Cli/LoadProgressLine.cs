@@ -2,8 +2,9 @@ using MoeSharp.Checkpoints;
 
 namespace MoeSharp.Cli;
 
-/// <summary>One line on standard error that shows how far loading is; silent when nobody looks, and for models that load at once.</summary>
-internal sealed class LoadProgressLine
+/// <summary>One line on standard error that shows how far loading or writing is; silent when nobody looks, and for models that are done at once.</summary>
+/// <param name="action">What is done, such as "loading".</param>
+internal sealed class LoadProgressLine(string action)
 {
     private const int Delay = 500; // ms before the first line
     private const int Step = 200; // ms between lines
@@ -27,7 +28,7 @@ internal sealed class LoadProgressLine
             {
                 _next = Environment.TickCount64 + Step;
                 _hasLine = true;
-                Console.Error.Write($"\rmoe: loading {MemoryNotice.Gigabytes(progress.BytesDone)} of {MemoryNotice.Gigabytes(progress.BytesTotal)}, {MemoryNotice.Gigabytes((long)progress.Rate)}/s   ");
+                Console.Error.Write($"\rmoe: {action} {MemoryNotice.Gigabytes(progress.BytesDone)} of {MemoryNotice.Gigabytes(progress.BytesTotal)}, {MemoryNotice.Gigabytes((long)progress.Rate)}/s   ");
             }
         }
     }

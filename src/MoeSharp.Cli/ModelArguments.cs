@@ -56,7 +56,7 @@ internal sealed class ModelArguments
         {
             MemoryNotice.Show(files, weights, cache, workers);
             using Interruption interruption = new();
-            LoadProgressLine progress = new();
+            LoadProgressLine progress = new("loading");
             LanguageModel model = files.Load(new LoadOptions { Weights = weights, Threads = threads, Progress = progress.Show }, interruption.Token);
             progress.Finish();
             (model.Activations, model.CacheFormat) = (activations, cache);

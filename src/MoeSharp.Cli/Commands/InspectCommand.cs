@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using MoeSharp.Checkpoints;
 using MoeSharp.Model;
+using MoeSharp.Planning;
 
 namespace MoeSharp.Cli.Commands;
 
@@ -13,11 +14,13 @@ internal static class InspectCommand
     /// <summary>Builds the verb.</summary>
     public static Command Create()
     {
-        Argument<string?> model = new("model") { Description = "A preset, a config.json, a model folder, a checkpoint or a run folder.", Arity = ArgumentArity.ZeroOrOne };
+        Argument<string?> model = new("model") { Description = "A preset, a config.json, a model folder, a .gguf file, a checkpoint or a run folder.", Arity = ArgumentArity.ZeroOrOne };
         Option<int?> sequenceLength = new("--sequence-length") { Description = "Tokens per sequence for the FLOPs; the model's longest sequence when absent." };
+        Option<string?> weights = new("--weights") { Description = $"Also show what running it needs with weights in this format: {string.Join(", ", WeightTarget.All.Select(target => target.Name))}." };
+        Option<int> context = new("--context") { Description = "Tokens of the context for that.", DefaultValueFactory = _ => MemoryNotice.UsualContext };
         Option<bool> json = new("--json") { Description = "Print one JSON document." };
         Option<bool> list = new("--list") { Description = "List the presets." };
-        Command command = new("inspect", "Shows a model's parameters, FLOPs and memory.") { model, sequenceLength, json, list };
+        Command command = new("inspect", "Shows a model's parameters, FLOPs and memory.") { model, sequenceLength, weights, context, json, list };
         command.SetAction(parsed =>
         {
             if (parsed.GetValue(list))
@@ -34,7 +37,8 @@ internal static class InspectCommand
                 throw new ConfigurationException($"--sequence-length {tokens} must be at least 1");
             }
 
-            parsed.InvocationConfiguration.Output.Write(parsed.GetValue(json) ? AsJson(name, config, tokens) : AsTable(name, config, tokens));
+            ServingNeeds? needs = parsed.GetValue(weights) is { } format ? ServingNeeds.Measure(name, config, WeightTarget.Parse(format), parsed.GetValue(context)) : null;
+            parsed.InvocationConfiguration.Output.Write(parsed.GetValue(json) ? AsJson(name, config, tokens, needs) : AsTable(name, config, tokens, needs));
             return CommandLine.Done;
         });
         return command;
@@ -45,6 +49,12 @@ internal static class InspectCommand
         if (ModelPresets.Names.Contains(name))
         {
             return ModelPresets.Get(name);
+        }
+
+        if (ModelPath.IsGguf(name))
+        {
+            using ModelFiles files = ModelFiles.Open(name);
+            return files.Config;
         }
 
         if (File.Exists(name))
@@ -67,7 +77,7 @@ internal static class InspectCommand
         return ModelFolder.LoadConfig(found.Folder);
     }
 
-    private static string AsJson(string name, ModelConfig config, int sequenceLength)
+    private static string AsJson(string name, ModelConfig config, int sequenceLength, ServingNeeds? needs)
     {
         ModelSize size = ModelSize.Of(config);
         ModelFlops flops = size.Flops(sequenceLength);
@@ -96,13 +106,19 @@ internal static class InspectCommand
             json.WriteNumber("training_weight_bytes", memory.TrainingWeights);
             json.WriteNumber("training_activation_bytes", memory.TrainingActivations);
             json.WriteEndObject();
+            if (needs is not null)
+            {
+                json.WritePropertyName("serving");
+                MemoryNotice.Write(json, needs.Estimate, needs.Context, needs.FreeBytes, needs.ReadGbps);
+            }
+
             json.WritePropertyName("config");
             json.WriteRawValue(ModelConfigJson.Write(config).TrimEnd());
             json.WriteEndObject();
         });
     }
 
-    private static string AsTable(string name, ModelConfig config, int sequenceLength)
+    private static string AsTable(string name, ModelConfig config, int sequenceLength, ServingNeeds? needs)
     {
         ModelSize size = ModelSize.Of(config);
         ModelFlops flops = size.Flops(sequenceLength);
@@ -125,6 +141,14 @@ internal static class InspectCommand
         Line(text, "", untrainable.Count > 0
             ? $"cannot be trained: no backward pass for {string.Join(", ", untrainable)}"
             : $"{Bytes(memory.TrainingWeights)} to train: weights, gradients, two moments; about {Bytes(memory.TrainingActivations)} more per sequence of {sequenceLength}");
+        if (needs is not null)
+        {
+            MemoryEstimate estimate = needs.Estimate;
+            Line(text, "to run", $"{MemoryNotice.Needs(estimate, needs.Context)}");
+            Line(text, "", $"{MemoryNotice.Gigabytes(needs.FreeBytes)} are free here: {(estimate.TotalBytes <= needs.FreeBytes ? "it fits" : "it does not fit")}");
+            Line(text, "", $"a token reads {MemoryNotice.Gigabytes(estimate.BytesPerToken)} of weights: at most {estimate.CeilingTokensPerSecond(needs.ReadGbps):F1} tokens/s at {needs.ReadGbps:F1} GB/s");
+        }
+
         return text.ToString();
     }
 

@@ -47,6 +47,29 @@ public static class LoadPlan
         return [.. parameters.Select(parameter => Plan(parameter, source, [.. byParameter[parameter.Name].OrderBy(slice => slice.FirstElement)], target, isTied))];
     }
 
+    /// <summary>Plans a model that is not on disk.</summary>
+    /// <param name="config">Architecture.</param>
+    /// <param name="target">Wanted format.</param>
+    /// <exception cref="ConfigurationException">The target is the file's own formats.</exception>
+    public static IReadOnlyList<PlannedWeight> Of(ModelConfig config, WeightTarget target)
+    {
+        if (target.Format is not { } format)
+        {
+            throw new ConfigurationException("--weights native needs a model with weights; name a format");
+        }
+
+        using LanguageModel empty = new(config); // parameters take memory when they are filled
+        return [.. empty.Parameters.Select(parameter => Uniform(new PlannedWeight(parameter.Name, parameter.Shape, [], []), format, config.TieWordEmbeddings))];
+    }
+
+    private static PlannedWeight Uniform(PlannedWeight plain, WeightFormat format, bool isTied)
+    {
+        bool isHead = plain.Name == "head" || (isTied && plain.Name == "embedding");
+        return format != WeightFormat.F32 && WeightPlan.IsMatrixOfProducts(plain.Name, plain.Shape)
+            ? plain with { Parts = [new PackedPart(plain.Rows, WeightPlan.Fitting(isHead ? WeightTarget.HeadFormat(format) : format, plain.Columns))] }
+            : plain;
+    }
+
     private static PlannedWeight Plan(Parameter parameter, IWeightSource source, WeightSlice[] slices, WeightTarget target, bool isTied)
     {
         CheckCover(parameter, slices);
@@ -58,8 +81,7 @@ public static class LoadPlan
 
         if (target.Format is { } format)
         {
-            bool isHead = parameter.Name == "head" || (isTied && parameter.Name == "embedding");
-            return plain with { Parts = [new PackedPart(plain.Rows, WeightPlan.Fitting(isHead ? WeightTarget.HeadFormat(format) : format, plain.Columns))] };
+            return Uniform(plain, format, isTied);
         }
 
         List<PackedPart> parts = NativeParts(plain, source, slices);

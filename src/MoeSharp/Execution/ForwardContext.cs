@@ -52,6 +52,9 @@ public sealed class ForwardContext : IDisposable
     /// <summary>When not null, receives the embedding's output and every layer's, each [tokens, hidden]; the caller clears it.</summary>
     public List<float[]>? HiddenStates { get; set; }
 
+    /// <summary>When not null, sees every row that meets a weight.</summary>
+    public InputObserver? Observer { get; set; }
+
     /// <summary>Time per part of a step.</summary>
     public PartTimer Timer { get; } = new();
 

@@ -11,6 +11,11 @@ public static partial class Op
     private static void Multiply(int rows, ReadOnlySpan<float> x, Parameter weight, Span<float> y, ForwardContext context)
     {
         (int width, int outWidth) = (weight.Shape[1], weight.Shape[0]);
+        for (int row = 0; row < rows && context.Observer is { } observer; row++)
+        {
+            observer(weight, 0, x.Slice(row * width, width));
+        }
+
         if (weight.Packed is { } packed)
         {
             RequireServing(weight, context);
@@ -26,6 +31,14 @@ public static partial class Op
     private static void MultiplyGroups(ReadOnlySpan<int> offsets, ReadOnlySpan<float> x, ReadOnlySpan<int> gather, Parameter weight, Span<float> y, ForwardContext context)
     {
         (int width, int outWidth) = (weight.Shape[2], weight.Shape[1]);
+        for (int group = 0; group + 1 < offsets.Length && context.Observer is { } observer; group++)
+        {
+            for (int slot = offsets[group]; slot < offsets[group + 1]; slot++)
+            {
+                observer(weight, group, x.Slice((gather.IsEmpty ? slot : gather[slot]) * width, width));
+            }
+        }
+
         if (weight.Packed is { } packed)
         {
             RequireServing(weight, context);
@@ -41,6 +54,12 @@ public static partial class Op
     private static void MultiplyHeads(int rows, ReadOnlySpan<float> x, int xStride, int xStep, Parameter weight, Span<float> y, int yStride, int yStep, ForwardContext context)
     {
         (int heads, int outWidth, int width) = (weight.Shape[0], weight.Shape[1], weight.Shape[2]);
+        for (int index = 0; index < rows * heads && context.Observer is { } observer; index++)
+        {
+            (int row, int head) = Math.DivRem(index, heads);
+            observer(weight, head, x.Slice((row * xStride) + (head * xStep), width));
+        }
+
         if (weight.Packed is { } packed)
         {
             RequireServing(weight, context);
