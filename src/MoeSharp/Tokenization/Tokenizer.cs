@@ -188,7 +188,10 @@ public sealed class Tokenizer
     /// <returns>True for special tokens.</returns>
     public bool IsSpecial(int id) => (uint)id < (uint)VocabSize && _isSpecial[id];
 
-    /// <summary>Writes tokenizer.json (tokenizer.model for SentencePiece) and tokenizer_config.json as they were read or trained.</summary>
+    /// <summary>
+    /// Writes tokenizer.json (tokenizer.model for SentencePiece) and, where there are any, tokenizer_config.json and chat_template.jinja, as
+    /// they were read or trained.
+    /// </summary>
     /// <param name="folder">Folder to write to; created when it does not exist.</param>
     public void Save(string folder)
     {
@@ -197,6 +200,11 @@ public sealed class Tokenizer
         if (_parts.ConfigBytes is byte[] config)
         {
             File.WriteAllBytes(Path.Combine(folder, TokenizerFile.ConfigFileName), config);
+        }
+
+        if (_parts.ChatTemplates.FirstOrDefault(template => template.Origin.EndsWith(TokenizerFile.TemplateFileName, StringComparison.Ordinal)) is ChatTemplateText file)
+        {
+            File.WriteAllText(Path.Combine(folder, TokenizerFile.TemplateFileName), file.Source);
         }
     }
 

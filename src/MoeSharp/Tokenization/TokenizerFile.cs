@@ -11,7 +11,8 @@ internal static class TokenizerFile
     /// <summary>Name of the file of settings beside it.</summary>
     public const string ConfigFileName = "tokenizer_config.json";
 
-    private const string TemplateFileName = "chat_template.jinja";
+    /// <summary>Name of the file with the chat template beside it.</summary>
+    public const string TemplateFileName = "chat_template.jinja";
 
     /// <summary>Loads from a file or from the folder that holds it; a tokenizer.json is taken before a tokenizer.model.</summary>
     public static Tokenizer Load(string path)

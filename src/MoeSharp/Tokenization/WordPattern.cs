@@ -75,15 +75,9 @@ internal sealed class WordPattern : SplitPattern
             }
         }
 
-        if (GluePunctuation && IsAsciiPunctuation(first) && start + 1 < text.Length && char.IsAsciiLetter((char)text[start + 1]))
+        if (GluePunctuation && EndOfGlued(text, start) is int glued && glued > start)
         {
-            int end = start + 2;
-            while (end < text.Length && char.IsAsciiLetter((char)text[end]))
-            {
-                end++;
-            }
-
-            return end;
+            return glued;
         }
 
         CharacterClass firstClass = CodePoint.ClassAt(text, start, out int firstLength);
@@ -116,6 +110,18 @@ internal sealed class WordPattern : SplitPattern
         }
 
         return (firstClass & CharacterClass.WhiteSpace) != 0 ? EndOfWhiteSpace(text, start) : start;
+    }
+
+    private static int EndOfGlued(ReadOnlySpan<byte> text, int start)
+    {
+        bool isGlued = IsAsciiPunctuation(text[start]) && start + 1 < text.Length && char.IsAsciiLetter((char)text[start + 1]);
+        int end = isGlued ? start + 2 : start;
+        while (isGlued && end < text.Length && char.IsAsciiLetter((char)text[end]))
+        {
+            end++;
+        }
+
+        return end;
     }
 
     private int EndOfRest(ReadOnlySpan<byte> text, int end)

@@ -81,6 +81,10 @@ public sealed class TokenizerCommandTests
         Assert.NotEqual(0, ids[1]);
         Assert.Equal(text + "\n", Run(["decode", "--tokenizer", vocabulary, .. ids.Select(id => $"{id}")]));
 
+        string copy = Path.Combine(folder.Path, "copy");
+        MoeSharp.Tokenization.Tokenizer.Load(vocabulary).Save(copy);
+        Assert.Equal(text, JsonDocument.Parse(Run("chat", "--tokenizer", copy, "--messages", messages, "--json")).RootElement.GetProperty("text").GetString());
+
         string plain = Run("chat", "--tokenizer", vocabulary, "--messages", messages, "--no-generation-prompt");
         Assert.DoesNotContain("assistant:", plain, StringComparison.Ordinal);
         string template = Write(folder, "own.jinja", "{{ tools[0].name }}/{{ messages[0].content }}");

@@ -25,7 +25,14 @@ public sealed class MoeAssemblyTests
         ["v2 normalised without scale"] = s_plain with { NumGroups = 4, TopKGroups = 2, RoutedScalingFactor = 16f, ScalesNormalizedWeights = false, NormTopKProb = true },
         ["v3: sigmoid, bias, groups"] = s_plain with
         {
-            Scoring = RouterScoring.Sigmoid, HasSelectionBias = true, NumGroups = 4, TopKGroups = 2, GroupScoring = GroupScoring.TopTwoSum, NormTopKProb = true, RoutedScalingFactor = 2.5f, NumSharedExperts = 1,
+            Scoring = RouterScoring.Sigmoid,
+            HasSelectionBias = true,
+            NumGroups = 4,
+            TopKGroups = 2,
+            GroupScoring = GroupScoring.TopTwoSum,
+            NormTopKProb = true,
+            RoutedScalingFactor = 2.5f,
+            NumSharedExperts = 1,
         },
         ["qwen: gated shared of its own width"] = s_plain with { NumSharedExperts = 1, SharedIntermediateSize = 11, HasSharedExpertGate = true },
         ["dbrx: 2-norm"] = s_plain with { NormTopKProb = true, NormOrder = 2f },
@@ -33,7 +40,11 @@ public sealed class MoeAssemblyTests
         ["llama-moe: network, softmax over chosen, scaled"] = s_plain with { HasRouterNetwork = true, Scoring = RouterScoring.SoftmaxOverChosen, RoutedScalingFactor = 4f },
         ["gpt-oss: biases, clamp"] = s_plain with
         {
-            HasRouterBias = true, HasExpertBias = true, Scoring = RouterScoring.SoftmaxOverChosen, Activation = ExpertActivation.ClampedSwiGlu, ActivationLimit = 0.7f,
+            HasRouterBias = true,
+            HasExpertBias = true,
+            Scoring = RouterScoring.SoftmaxOverChosen,
+            Activation = ExpertActivation.ClampedSwiGlu,
+            ActivationLimit = 0.7f,
         },
     };
 

@@ -2,49 +2,6 @@ using System.Text;
 
 namespace MoeSharp.Tokenization.Chat;
 
-/// <summary>What a token of a template is.</summary>
-internal enum TokenKind
-{
-    /// <summary>Text between tags.</summary>
-    Plain,
-
-    /// <summary>The start of <c>{{ }}</c>.</summary>
-    OutputStart,
-
-    /// <summary>The end of <c>{{ }}</c>.</summary>
-    OutputEnd,
-
-    /// <summary>The start of <c>{% %}</c>.</summary>
-    BlockStart,
-
-    /// <summary>The end of <c>{% %}</c>.</summary>
-    BlockEnd,
-
-    /// <summary>A name or keyword.</summary>
-    Name,
-
-    /// <summary>A string, without its quotes and escapes.</summary>
-    Quoted,
-
-    /// <summary>A whole number.</summary>
-    Integer,
-
-    /// <summary>A number with a point or an exponent.</summary>
-    Float,
-
-    /// <summary>An operator or bracket.</summary>
-    Operator,
-
-    /// <summary>The end of the template.</summary>
-    End,
-}
-
-/// <summary>A token of a template.</summary>
-/// <param name="Kind">What it is.</param>
-/// <param name="Text">Its text.</param>
-/// <param name="Line">The line where it begins, from 1.</param>
-internal readonly record struct TemplateToken(TokenKind Kind, string Text, int Line);
-
 /// <summary>
 /// Cuts a template into tokens and settles white space: <c>-</c> in a tag eats all white space on its side, the line break after a
 /// block tag is dropped (trim_blocks), and so are blanks before a block tag that begins its line (lstrip_blocks), as chat templates
@@ -299,7 +256,7 @@ internal sealed class TemplateLexer
 
         if (first is '"' or '\'')
         {
-            ReadQuoted(first);
+            ReadQuoted();
             return 0;
         }
 
@@ -348,74 +305,12 @@ internal sealed class TemplateLexer
         Add(isFloat ? TokenKind.Float : TokenKind.Integer, end);
     }
 
-    private void ReadQuoted(char quote)
+    private void ReadQuoted()
     {
-        StringBuilder text = new();
-        int line = _line;
-        for (int index = _position + 1; index < _source.Length; index++)
-        {
-            char character = _source[index];
-            if (character == quote)
-            {
-                _tokens.Add(new TemplateToken(TokenKind.Quoted, text.ToString(), line));
-                _position = index + 1;
-                return;
-            }
-
-            _line += character == '\n' ? 1 : 0;
-            if (character == '\\' && index + 1 < _source.Length)
-            {
-                index = ReadEscape(index + 1, text);
-            }
-            else
-            {
-                text.Append(character);
-            }
-        }
-
-        throw Wrong($"a string is never closed with {quote}");
-    }
-
-    /// <summary>Reads an escape whose letter stands at <paramref name="index"/>; returns the index of its last character.</summary>
-    private int ReadEscape(int index, StringBuilder text)
-    {
-        char letter = _source[index];
-        int numDigits = letter switch
-        {
-            'x' => 2,
-            'u' => 4,
-            'U' => 8,
-            _ => 0,
-        };
-        if (numDigits > 0)
-        {
-            bool isNumber = index + numDigits < _source.Length
-                & uint.TryParse(_source.AsSpan(index + 1, Math.Min(numDigits, _source.Length - index - 1)), System.Globalization.NumberStyles.AllowHexSpecifier, null, out uint value);
-            if (!isNumber || value > 0x10FFFF)
-            {
-                throw Wrong($"\\{letter} is not followed by the {numDigits} digits of a character");
-            }
-
-            // Halves of surrogate pairs come in two escapes; the half is kept and its partner follows.
-            text.Append(value < 0x10000 ? ((char)value).ToString() : char.ConvertFromUtf32((int)value));
-            return index + numDigits;
-        }
-
-        text.Append(letter switch
-        {
-            'n' => "\n",
-            't' => "\t",
-            'r' => "\r",
-            'b' => "\b",
-            'f' => "\f",
-            'v' => "\v",
-            'a' => "\a",
-            '0' => "\0",
-            '\n' => "",
-            '\\' or '\'' or '"' => letter.ToString(),
-            _ => "\\" + letter,
-        });
-        return index;
+        QuotedText quoted = QuotedText.Read(_source, _position, Wrong);
+        _tokens.Add(new TemplateToken(TokenKind.Quoted, quoted.Text, _line));
+        _line += CountLines(_source[_position..quoted.End]);
+        _position = quoted.End;
     }
 
     private void Add(TokenKind kind, int end)
