@@ -96,8 +96,21 @@ public sealed record Checkpoint(string Folder, long Step)
     public ModelConfig ReadConfig() => ModelFolder.LoadConfig(Folder);
 
     /// <summary>Fills a model's parameters.</summary>
-    /// <exception cref="FileFormatException">Tensors are missing, misshapen or unknown.</exception>
-    public void LoadWeights(IReadOnlyList<Parameter> parameters) => ModelFolder.LoadWeights(Folder, ReadConfig(), parameters);
+    /// <exception cref="FileFormatException">Tensors are missing, misshapen or unknown, or the parameters are those of another model.</exception>
+    public void LoadWeights(IReadOnlyList<Parameter> parameters)
+    {
+        ModelConfig config = ReadConfig();
+        ILookup<string, WeightSlice> stored = WeightNames.Of(config).ToLookup(slice => slice.ParameterName, StringComparer.Ordinal);
+        List<string> others = [.. parameters
+            .Where(parameter => stored[parameter.Name].Sum(slice => slice.Length) != parameter.Shape.Length)
+            .Select(parameter => $"{parameter.Name} is {parameter.Shape} here and has {stored[parameter.Name].Sum(slice => slice.Length)} elements there")];
+        if (others.Count > 0)
+        {
+            throw new FileFormatException($"{Folder} holds another model: {string.Join("; ", others.Take(4))}. Use the configuration that the run began with.");
+        }
+
+        ModelFolder.LoadWeights(Folder, config, parameters);
+    }
 
     /// <summary>Fills the trainer's tensors; the file must hold exactly these.</summary>
     /// <exception cref="FileFormatException">Tensors are missing, misshapen or unknown.</exception>

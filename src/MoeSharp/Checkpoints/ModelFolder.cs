@@ -61,6 +61,11 @@ public static class ModelFolder
     {
         const int UsualBlock = 128;
         string path = Path.Combine(folder, ConfigFile);
+        if (!File.Exists(path))
+        {
+            return null; // weights alone, read with a configuration from elsewhere
+        }
+
         using JsonDocument document = ModelConfigJson.ParseObject(ModelConfigJson.ReadText(path), path);
         if (!document.RootElement.TryGetProperty("quantization_config", out JsonElement quantization) || quantization.ValueKind != JsonValueKind.Object)
         {
