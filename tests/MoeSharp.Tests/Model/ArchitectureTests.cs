@@ -88,6 +88,29 @@ public sealed class ArchitectureTests
     }
 
     [Theory]
+    [MemberData(nameof(Released))]
+    public void A_released_model_made_small_gives_the_reference_logits(string preset)
+    {
+        using WorkerPool workers = new(2);
+        using LanguageModel model = Create(Small(ModelPresets.Get(preset)), workers);
+        using ForwardContext context = new(workers);
+        TokenBatch batch = LanguageModelTests.PackedBatch(model.Config.VocabSize);
+        float[] logits = new float[batch.Count * model.Config.VocabSize];
+
+        model.Logits(batch, batch.Count, logits, context);
+
+        ReferenceModel reference = new(model.Config, Weights(model));
+        reference.TotalLoss(batch, Balance, 1, 0);
+        KernelCheck.Close([.. reference.Logits.SelectMany(row => row)], logits, 2e-5, 2e-5, preset);
+    }
+
+    public static TheoryData<string> Released =>
+    [
+        "deepseek-moe-16b", "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "mixtral-8x7b", "qwen1.5-moe-a2.7b", "qwen3-30b-a3b", "olmoe-1b-7b", "dbrx", "arctic", "llama-moe-3.5b", "grok-1",
+        "minimax-text-01", "gpt-oss-20b", "deepseek-67b",
+    ];
+
+    [Theory]
     [MemberData(nameof(Trainable))]
     public void Loss_and_every_gradient_equal_the_double_precision_reference(string variant)
     {
@@ -208,12 +231,52 @@ public sealed class ArchitectureTests
         }
     }
 
+    // The same parts, with sizes that the plain reference can afford.
+    private static ModelConfig Small(ModelConfig config)
+    {
+        MoeConfig? moe = config.Moe is { } experts
+            ? experts with
+            {
+                NumExperts = 8,
+                TopK = 3,
+                IntermediateSize = 5,
+                SharedIntermediateSize = experts.SharedIntermediateSize > 0 ? 7 : 0,
+                NumGroups = experts.NumGroups > 1 ? 4 : 1,
+                TopKGroups = experts.NumGroups > 1 ? 2 : 1,
+                FirstKDenseReplace = Math.Min(1, experts.FirstKDenseReplace),
+            }
+            : null;
+        ModelConfig small = config with
+        {
+            VocabSize = 19,
+            HiddenSize = 16,
+            IntermediateSize = 12,
+            NumHiddenLayers = 3,
+            NumAttentionHeads = 4,
+            NumKeyValueHeads = config.NumKeyValueHeads == config.NumAttentionHeads ? 4 : 2,
+            HeadDim = config.LatentAttention is null ? 6 : 10,
+            LatentAttention = config.LatentAttention is { } latent
+                ? latent with { QueryRank = latent.QueryRank > 0 ? 9 : 0, LatentRank = 7, NopeHeadDim = 6, RopeHeadDim = 4, ValueHeadDim = 5 }
+                : null,
+            Rope = config.Rope with { RotaryDim = config.Rope.RotaryDim > 0 ? 4 : 0, OriginalMaxPositions = config.Rope.OriginalMaxPositions > 0 ? 6 : 0 },
+            SlidingWindow = Math.Min(3, config.SlidingWindow),
+            LayerAttention = config.LayerAttention.Count > 0 ? [config.LayerAttention[0], AttentionKind.Full, config.LayerAttention[0]] : [],
+            BosTokenId = null,
+            EosTokenId = null,
+            Moe = moe,
+        };
+        small.Validate(config.ModelType);
+        return small;
+    }
+
     private static Dictionary<string, double[]> Weights(LanguageModel model) => model.Parameters.ToDictionary(parameter => parameter.Name, parameter => KernelCheck.Double(parameter.Value.ToArray()));
 
     // Norms, biases and sinks are not left at ones and zeros, where a mistake would not show.
-    private static LanguageModel Create(string variant, WorkerPool workers)
+    private static LanguageModel Create(string variant, WorkerPool workers) => Create(s_variants[variant], workers);
+
+    private static LanguageModel Create(ModelConfig config, WorkerPool workers)
     {
-        LanguageModel model = new(s_variants[variant]);
+        LanguageModel model = new(config);
         WeightInit.Initialize(model, 7, WeightInitScheme.FanIn, workers);
         foreach (Parameter parameter in model.Parameters.Where(parameter => parameter.Shape.Rank == 1))
         {

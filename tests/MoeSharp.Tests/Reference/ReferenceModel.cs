@@ -61,7 +61,7 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
         bool isParallel = config.BlockLayout == BlockLayout.ParallelExperts && config.IsMoeLayer(layer);
         double[][] second = Norm(isParallel ? x : middle, $"{name}.feed_forward_norm");
         double[][] fed = config.IsMoeLayer(layer)
-            ? Moe(second, $"{name}.moe", batch, balance, ref auxiliary)
+            ? IsPlain(config.Moe!) ? Moe(second, $"{name}.moe", batch, balance, ref auxiliary) : AnyMoe(second, layer)
             : FeedForward(second, weights[$"{name}.feed_forward.gate_up_projection"], weights[$"{name}.feed_forward.down_projection"]);
         if (isParallel)
         {
@@ -75,6 +75,18 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
             BlockLayout.NormedResidual => Add(Scale(second, scales.FeedForwardAlpha), Scale(fed, scales.FeedForwardBeta)),
             _ => Add(middle, fed),
         };
+    }
+
+    // What the balance losses below are written for.
+    private static bool IsPlain(MoeConfig moe) =>
+        moe is { Scoring: RouterScoring.Softmax, NumGroups: 1, NormOrder: 1, SharedIntermediateSize: 0, Activation: ExpertActivation.SwiGlu, HasRouterNetwork: false, HasExpertBias: false, ScalesNormalizedWeights: true };
+
+    // Every other mixture, for logits alone.
+    private double[][] AnyMoe(double[][] x, int layer)
+    {
+        string prefix = $"layers.{layer}.";
+        Dictionary<string, double[]> own = weights.Where(pair => pair.Key.StartsWith(prefix, StringComparison.Ordinal)).ToDictionary(pair => pair.Key[prefix.Length..], pair => pair.Value);
+        return [.. new ReferenceMoe(config.Moe!, config.HiddenSize, own).Forward([.. x.SelectMany(row => row)]).Chunk(config.HiddenSize)];
     }
 
     private double[][] Moe(double[][] x, string name, TokenBatch batch, BalanceConfig balance, ref double auxiliary)
