@@ -131,7 +131,7 @@ internal sealed class GgufHeader
 
     private GgufValueType ReadType(string key)
     {
-        uint type = ReadUInt32("a type");
+        uint type = ReadUInt32("a type", key);
         return type < GgufValueTypes.Count ? (GgufValueType)type : throw Broken($"the metadata {SafetensorsHeader.Shown(key)} has the unknown type {type}");
     }
 
@@ -156,7 +156,7 @@ internal sealed class GgufHeader
         }
         else
         {
-            Take(type.Bytes(), $"the metadata {SafetensorsHeader.Shown(key)}");
+            Take(type.Bytes(), "a value", key);
             CheckBools(key, type, first, 1);
         }
 
@@ -205,7 +205,7 @@ internal sealed class GgufHeader
 
     private long ReadElementCount(string key, GgufValueType type)
     {
-        ulong count = ReadUInt64($"the length of the array {SafetensorsHeader.Shown(key)}");
+        ulong count = ReadUInt64("the length of an array", key);
         int smallest = type switch { GgufValueType.String => sizeof(long), GgufValueType.Array => SmallestArray, _ => type.Bytes() };
         return count <= (ulong)(Left / smallest)
             ? (long)count
@@ -214,7 +214,7 @@ internal sealed class GgufHeader
 
     private long ReadTextLength(string key)
     {
-        ulong length = ReadUInt64($"the length of a text of {SafetensorsHeader.Shown(key)}");
+        ulong length = ReadUInt64("the length of a text", key);
         return length <= (ulong)Left && length <= LongestText
             ? (long)length
             : throw Broken($"the metadata {SafetensorsHeader.Shown(key)} claims a text of {length} bytes; {Left} bytes are left and at most {LongestText} are allowed");
@@ -350,7 +350,7 @@ internal sealed class GgufHeader
 
     private string ReadName(string what, int longest)
     {
-        ulong length = ReadUInt64($"the length of {what}");
+        ulong length = ReadUInt64("a length");
         if (length == 0 || length > (ulong)longest || length > (ulong)Left)
         {
             throw Broken($"{what} of {length} bytes; 1 to {longest} are allowed and {Left} are left");
@@ -366,15 +366,16 @@ internal sealed class GgufHeader
         return Encoding.UTF8.GetString(bytes);
     }
 
-    private uint ReadUInt32(string what) => BinaryPrimitives.ReadUInt32LittleEndian(Take(sizeof(uint), what));
+    // What is read, and for which key, becomes a message only when it is needed: vocabularies have hundreds of thousands of lengths.
+    private uint ReadUInt32(string what, string key = "") => BinaryPrimitives.ReadUInt32LittleEndian(Take(sizeof(uint), what, key));
 
-    private ulong ReadUInt64(string what) => BinaryPrimitives.ReadUInt64LittleEndian(Take(sizeof(ulong), what));
+    private ulong ReadUInt64(string what, string key = "") => BinaryPrimitives.ReadUInt64LittleEndian(Take(sizeof(ulong), what, key));
 
-    private ReadOnlySpan<byte> Take(int length, string what)
+    private ReadOnlySpan<byte> Take(int length, string what, string key)
     {
         if (length > Left)
         {
-            throw Broken($"the file ends inside {what}");
+            throw Broken($"the file ends inside {what}{(key.Length > 0 ? $" of {SafetensorsHeader.Shown(key)}" : "")}");
         }
 
         ReadOnlySpan<byte> bytes = _mapping.Slice(_position, length);

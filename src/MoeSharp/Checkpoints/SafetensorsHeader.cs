@@ -30,6 +30,12 @@ internal sealed class SafetensorsHeader
     /// <summary>Bytes of the length field.</summary>
     public const int PrefixLength = 8;
 
+    // Far above every published file; they bound the tables built from a hostile one.
+    private const int MostTensors = 1 << 18;
+    private const int MostTexts = 1 << 16;
+    private const int MostDimensions = 64;
+    private const int LongestName = 65535;
+
     private static readonly JsonReaderOptions s_strict = new() { MaxDepth = 4, CommentHandling = JsonCommentHandling.Disallow };
 
     private readonly string _path;
@@ -146,21 +152,26 @@ internal sealed class SafetensorsHeader
 
     private void ReadMetadata(ref Utf8JsonReader reader)
     {
-        Expect(ref reader, JsonTokenType.StartObject, "__metadata__ must be an object");
+        Expect(ref reader, JsonTokenType.StartObject, "__metadata__", "", "must be an object");
         while (NextKey(ref reader, out string key))
         {
             reader.Read();
-            Expect(ref reader, JsonTokenType.String, $"__metadata__ {Shown(key)} must be a text");
+            Expect(ref reader, JsonTokenType.String, "__metadata__", key, "must be a text");
             if (!Metadata.TryAdd(key, reader.GetString() ?? ""))
             {
                 throw Broken(reader.TokenStartIndex, $"__metadata__ has the key {Shown(key)} twice");
+            }
+
+            if (Metadata.Count > MostTexts)
+            {
+                throw Broken(reader.TokenStartIndex, $"__metadata__ has more than {MostTexts} texts");
             }
         }
     }
 
     private void ReadTensor(ref Utf8JsonReader reader, string name)
     {
-        Expect(ref reader, JsonTokenType.StartObject, $"tensor {Shown(name)} must be an object");
+        Expect(ref reader, JsonTokenType.StartObject, "tensor", name, "must be an object");
         SafetensorsType? type = null;
         List<long>? shape = null;
         List<long>? offsets = null;
@@ -193,6 +204,11 @@ internal sealed class SafetensorsHeader
         if (type is not { } known || shape is null || offsets is not { Count: 2 })
         {
             throw Broken(reader.TokenStartIndex, $"tensor {Shown(name)} needs exactly dtype, shape and data_offsets with two numbers");
+        }
+
+        if (Tensors.Count == MostTensors)
+        {
+            throw Broken(reader.TokenStartIndex, $"the header has more than {MostTensors} tensors");
         }
 
         Tensors.Add(CheckTensor(name, known, shape, offsets[0], offsets[1]));
@@ -251,14 +267,14 @@ internal sealed class SafetensorsHeader
 
     private SafetensorsType ReadType(ref Utf8JsonReader reader, string name)
     {
-        Expect(ref reader, JsonTokenType.String, $"dtype of tensor {Shown(name)} must be a text");
+        Expect(ref reader, JsonTokenType.String, "dtype of tensor", name, "must be a text");
         string text = reader.GetString() ?? "";
         return SafetensorsTypes.Find(text) ?? throw Broken(reader.TokenStartIndex, $"tensor {Shown(name)} has the unknown dtype {Shown(text)}");
     }
 
     private List<long> ReadNumbers(ref Utf8JsonReader reader, string name, string key)
     {
-        Expect(ref reader, JsonTokenType.StartArray, $"{key} of tensor {Shown(name)} must be a list");
+        Expect(ref reader, JsonTokenType.StartArray, key == "shape" ? "shape of tensor" : "data_offsets of tensor", name, "must be a list");
         List<long> numbers = [];
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
@@ -267,25 +283,36 @@ internal sealed class SafetensorsHeader
                 throw Broken(reader.TokenStartIndex, $"{key} of tensor {Shown(name)} holds something other than whole numbers from 0 to 2^63-1");
             }
 
+            if (numbers.Count == MostDimensions)
+            {
+                throw Broken(reader.TokenStartIndex, $"{key} of tensor {Shown(name)} holds more than {MostDimensions} numbers");
+            }
+
             numbers.Add(number);
         }
 
         return numbers;
     }
 
-    private static bool NextKey(ref Utf8JsonReader reader, out string key)
+    private bool NextKey(ref Utf8JsonReader reader, out string key)
     {
         reader.Read();
         bool isKey = reader.TokenType == JsonTokenType.PropertyName;
+        if (isKey && reader.ValueSpan.Length > LongestName)
+        {
+            throw Broken(reader.TokenStartIndex, $"a name of {reader.ValueSpan.Length} bytes; at most {LongestName} are allowed");
+        }
+
         key = isKey ? reader.GetString() ?? "" : "";
         return isKey;
     }
 
-    private void Expect(ref Utf8JsonReader reader, JsonTokenType type, string rule)
+    // The message is put together only when it is needed.
+    private void Expect(ref Utf8JsonReader reader, JsonTokenType type, string what, string name, string rule)
     {
         if (reader.TokenType != type)
         {
-            throw Broken(reader.TokenStartIndex, rule);
+            throw Broken(reader.TokenStartIndex, name.Length > 0 ? $"{what} {Shown(name)} {rule}" : $"{what} {rule}");
         }
     }
 

@@ -21,6 +21,51 @@ public sealed class HostileFileTests
     [Trait("Category", "Slow")]
     public void Twenty_thousand_mutated_files_raise_only_format_errors(string format, int seed) => Mutate(format, seed, 20_000);
 
+    // Large headers whose counts are honest: what is built from them must stay below the file.
+    [Fact]
+    public void Bulky_headers_cost_no_more_memory_than_their_file()
+    {
+        using TemporaryFolder folder = new();
+        string zeros = string.Join(',', Enumerable.Repeat("0", 500_000));
+        string longName = new('n', 2_000_000);
+        (string Name, byte[] Bytes)[] files =
+        [
+            ("shape.safetensors", SafetensorsWith($"{{\"x\":{{\"dtype\":\"F32\",\"shape\":[{zeros}],\"data_offsets\":[0,0]}}}}")),
+            ("name.safetensors", SafetensorsWith($"{{\"{longName}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}}}")),
+            ("array.gguf", new GgufBytes().Entry("key", GgufValueType.Array, GgufBytes.Array(GgufValueType.UInt8, 2_000_000, new byte[2_000_000])).ToArray()),
+            ("nested.gguf", new GgufBytes().Entry("key", GgufValueType.Array, GgufBytes.Array(GgufValueType.Array, 100_000, [.. Enumerable.Repeat(GgufBytes.Array(GgufValueType.UInt8, 0), 100_000)])).ToArray()),
+            ("texts.gguf", new GgufBytes().Entry("tokenizer.ggml.tokens", GgufValueType.Array, GgufBytes.Array(GgufValueType.String, 100_000, [.. Enumerable.Repeat(GgufBytes.Text(""), 100_000)])).ToArray()),
+        ];
+        foreach ((string name, byte[] bytes) in files)
+        {
+            string path = Write(folder[name], bytes);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            Exception? error = Record.Exception(() => Open(path));
+            long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+
+            Assert.True(error is null or FileFormatException, $"{name}: {error}");
+            Assert.True(allocated < bytes.Length + SmallConstant, $"{name}: {allocated} bytes for a file of {bytes.Length}");
+        }
+    }
+
+    [Fact]
+    public void Counts_have_bounds()
+    {
+        using TemporaryFolder folder = new();
+        string texts = string.Join(',', Enumerable.Range(0, 70_000).Select(i => $"\"{i:x}\":\"\""));
+        string tensors = string.Join(',', Enumerable.Range(0, 270_000).Select(i => $"\"{i:x}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"));
+        GgufBytes entries = new();
+        for (int i = 0; i < 66_000; i++)
+        {
+            entries.Entry($"{i:x}", GgufValueType.UInt8, [1]);
+        }
+
+        foreach ((string name, byte[] bytes) in ((string, byte[])[])[("texts.safetensors", SafetensorsWith($"{{\"__metadata__\":{{{texts}}}}}")), ("tensors.safetensors", SafetensorsWith($"{{{tensors}}}")), ("entries.gguf", entries.ToArray())])
+        {
+            Assert.Throws<FileFormatException>(() => Open(Write(folder[name], bytes)));
+        }
+    }
+
     private static void Mutate(string format, int seed, int rounds)
     {
         using TemporaryFolder folder = new();
@@ -117,10 +162,15 @@ public sealed class HostileFileTests
 
     private static byte[] Safetensors()
     {
-        byte[] header = Encoding.UTF8.GetBytes("""{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}}""");
+        return [.. SafetensorsWith("""{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}}"""), .. new byte[32]];
+    }
+
+    private static byte[] SafetensorsWith(string json)
+    {
+        byte[] header = Encoding.UTF8.GetBytes(json);
         byte[] length = new byte[8];
         BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
-        return [.. length, .. header, .. new byte[32]];
+        return [.. length, .. header];
     }
 
     private static string Write(string path, byte[] bytes)
