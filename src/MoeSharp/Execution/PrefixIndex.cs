@@ -76,7 +76,11 @@ internal sealed class PrefixIndex
     /// <summary>Takes a page without children out of the index.</summary>
     public void Remove(KeyValuePage page)
     {
-        Debug.Assert(page.FirstChild is null, "children are forgotten before their parents");
+        if (page.FirstChild is not null)
+        {
+            throw new InvalidOperationException("a page was to be forgotten before those that follow it"); // they would follow whatever takes its place
+        }
+
         if (page.NumTokens == PagedHeads.PageTokens)
         {
             _full.Remove(page.Key);

@@ -17,7 +17,16 @@ internal unsafe partial struct AttentionForward
         int seen = ends[rows - 1];
         int cols = (seen + L.Count - 1) / L.Count * L.Count;
         float* scores = work.Scores;
-        AttentionTile.Multiply<L, TVector>(rows, cols, work.HeadDim, work.Queries + ((nint)row * work.QueryWidth), work.QueryWidth, 1, block.KeysTransposed, Block, scores, Block, null, ahead);
+        float* queries = work.Queries + ((nint)row * work.QueryWidth);
+        if (block.HalvedKeys != null)
+        {
+            HalvedScores<L, TVector>(work, block, queries, rows, cols, ahead);
+        }
+        else
+        {
+            AttentionTile.Multiply<L, TVector>(rows, cols, work.HeadDim, queries, work.QueryWidth, 1, block.KeysTransposed, Block, scores, Block, null, ahead);
+        }
+
         if (work.ScoreCap != 0f)
         {
             Cap<L, TVector>(scores, rows, cols, work.ScoreCap);
@@ -53,6 +62,21 @@ internal unsafe partial struct AttentionForward
                 : Exponentials<L, TVector>(scores + (r * Block), shift, ends[r], seen);
             L.Store(sums, L.MultiplyAdd(L.Load(sums), L.Broadcast(scales[r]), added));
             sums += L.Count;
+        }
+    }
+
+    // Pieces stay in the first cache between being widened and being multiplied. A sum that goes on in the next piece is still one chain.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void HalvedScores<L, TVector>(in Workspace work, in KeyBlock block, float* queries, int rows, int cols, nint ahead)
+        where L : struct, ILanes<TVector>
+        where TVector : unmanaged
+    {
+        const int Piece = 32; // dimensions: 8 KiB
+        for (int d = 0; d < work.HeadDim; d += Piece)
+        {
+            int depth = Math.Min(Piece, work.HeadDim - d);
+            AttentionPacking.Widen(block.HalvedKeys + (d * Block), (nint)depth * Block, work.KeysTransposed, ahead);
+            AttentionTile.Multiply<L, TVector>(rows, cols, depth, queries + d, work.QueryWidth, 1, work.KeysTransposed, Block, work.Scores, Block, d == 0 ? null : work.Ones);
         }
     }
 

@@ -170,7 +170,7 @@ internal unsafe partial struct AttentionForward : IWorkerJob
             int rowEnd = work.RowsBefore(first + Block);
             KeyBlock block = Tables is null
                 ? PackedBlock<L, TVector>(task, segment, work, first, count)
-                : PageBlock<L, TVector>(task, work, first, count, work.SeeTheSame(row, rowEnd, first, count));
+                : PageBlock<L, TVector>(task, work, first, count, work.SeeTheSame(row, rowEnd, first, count), rowEnd - row <= Strip);
             nint ahead = block.Ahead; // asked for once per block
             for (; row < rowEnd; row += Strip)
             {
@@ -201,7 +201,7 @@ internal unsafe partial struct AttentionForward : IWorkerJob
     // Turned keys and all values are read where they lie. What a page holds behind the last key is masked, whatever it is. Values need a look
     // before use only if some rows do not see all keys that others see.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private readonly KeyBlock PageBlock<L, TVector>(in AttentionTask task, in Workspace work, int first, int count, bool seeTheSame)
+    private readonly KeyBlock PageBlock<L, TVector>(in AttentionTask task, in Workspace work, int first, int count, bool seeTheSame, bool isOneStrip)
         where L : struct, ILanes<TVector>
         where TVector : unmanaged
     {
@@ -212,6 +212,11 @@ internal unsafe partial struct AttentionForward : IWorkerJob
         float* values = page + Paged.Values + (task.KeyValueHead * Paged.ValueHeadStep);
         if (Paged.Format == CacheFormat.BFloat16)
         {
+            if (isOneStrip && seeTheSame && !Paged.IsLatent)
+            {
+                return new KeyBlock { HalvedKeys = (ushort*)keys, HalvedValues = (ushort*)values, ValueStride = Paged.ValueStride, Ahead = 2 * ahead, IsFinite = true };
+            }
+
             AttentionPacking.Widen((ushort*)values, (nint)Paged.ValueStride * Block, work.Values, 2 * ahead);
             values = work.Values;
             if (Paged.IsLatent)
@@ -264,6 +269,12 @@ internal unsafe partial struct AttentionForward : IWorkerJob
     {
         int width = work.ValueWidth;
         float* outputs = state.Outputs + ((nint)row * width);
+        if (block.HalvedValues != null)
+        {
+            AddHalvedValues<L, TVector>(work, block, outputs, rows, ahead);
+            return;
+        }
+
         if (block.IsFinite)
         {
             int begin = work.Begins[0];
@@ -276,6 +287,24 @@ internal unsafe partial struct AttentionForward : IWorkerJob
         {
             int begin = work.Begins[r];
             AttentionTile.Multiply<L, TVector>(1, width, work.Ends[r] - begin, work.Scores + (r * Block) + begin, Block, 1, block.Values + (begin * block.ValueStride), block.ValueStride, outputs + (r * width), width, work.Scales + r);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddHalvedValues<L, TVector>(in Workspace work, in KeyBlock block, float* outputs, int rows, nint ahead)
+        where L : struct, ILanes<TVector>
+        where TVector : unmanaged
+    {
+        const int Piece = 16; // keys: 8 KiB of 128 columns
+        (int begin, int end) = (work.Begins[0], work.Ends[rows - 1]);
+        float* scales = work.Scales;
+        for (int first = begin / Piece * Piece; first < end; first += Piece)
+        {
+            int from = Math.Max(begin, first);
+            AttentionPacking.Widen(block.HalvedValues + (first * block.ValueStride), (nint)Piece * block.ValueStride, work.Values, ahead);
+            AttentionTile.Multiply<L, TVector>(
+                rows, work.ValueWidth, Math.Min(end, first + Piece) - from, work.Scores + from, Block, 1, work.Values + ((from - first) * block.ValueStride), block.ValueStride, outputs, work.ValueWidth, scales);
+            scales = work.Ones;
         }
     }
 
@@ -312,13 +341,17 @@ internal unsafe partial struct AttentionForward : IWorkerJob
     /// <summary>Up to 64 keys as the tiles read them.</summary>
     private readonly struct KeyBlock
     {
-        public float* KeysTransposed { get; init; } // [head_dim, block]
+        public float* KeysTransposed { get; init; } // [head_dim, block], or null for halved ones
+
+        public ushort* HalvedKeys { get; init; } // [head_dim, block] of bfloat16, widened piece by piece where only one strip reads them
+
+        public ushort* HalvedValues { get; init; } // [block, value width] of bfloat16, likewise
 
         public float* Values { get; init; } // [block, value width]
 
         public int ValueStride { get; init; }
 
-        /// <summary>Floats from these keys and values to those of the next block; 0 when that is not known.</summary>
+        /// <summary>Numbers from these keys and values to those of the next block; 0 when that is not known.</summary>
         public nint Ahead { get; init; }
 
         /// <summary>Whether a masked key may be multiplied by zero instead of being left out.</summary>
@@ -334,6 +367,7 @@ internal unsafe partial struct AttentionForward : IWorkerJob
         public readonly float* Scales; // [strip], with room for a whole vector
         public readonly int* Begins; // [strip], first key of the block that each row sees
         public readonly int* Ends; // [strip], behind the last one
+        public readonly float* Ones; // [strip]: scales of sums that go on as they are
         public readonly float* Queries; // [rows, query width], times scale / ln 2
         public readonly float* States; // room for two states of all rows
         public readonly int QueryWidth;
@@ -349,7 +383,9 @@ internal unsafe partial struct AttentionForward : IWorkerJob
             Scales = Scores + (Strip * Block);
             Begins = (int*)(Scales + 16);
             Ends = Begins + 16;
-            Queries = Scales + 48;
+            Ones = Scales + 48;
+            new Span<float>(Ones, Strip).Fill(1f);
+            Queries = Scales + 64;
             States = Queries + ((nint)rows * queryWidth);
         }
 

@@ -170,15 +170,17 @@ public sealed class CachedSequenceTests
         Random random = new(7);
         using KeyValuePages pages = new(Layout, 40 * Layout.PageBytes);
         List<CachedSequence> sequences = [];
-        for (int step = 0; step < 5000; step++)
+        for (int step = 0; step < 20_000; step++)
         {
-            int kind = sequences.Count == 0 ? 0 : random.Next(6);
+            int kind = sequences.Count == 0 ? 0 : sequences.Count > 12 ? 2 : random.Next(8);
             CachedSequence any = sequences.Count == 0 ? null! : sequences[random.Next(sequences.Count)];
             int[] added = [.. Enumerable.Range(0, random.Next(1, 90)).Select(_ => random.Next(2))]; // of two tokens: much is alike
             if (kind == 0)
             {
                 CachedSequence sequence = new(pages);
-                sequence.Adopt(added);
+                int[] wanted = step % 2 == 0 || sequences.Count == 0 ? added : [.. any.Tokens[..random.Next(any.Length + 1)], .. added];
+                int adopted = sequence.Adopt(wanted);
+                Assert.Equal(wanted[..adopted], sequence.Tokens.ToArray());
                 sequences.Add(sequence);
             }
             else if (kind == 1)
