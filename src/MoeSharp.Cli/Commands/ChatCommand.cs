@@ -28,8 +28,7 @@ internal static class ChatCommand
         sampling.AddTo(command);
         command.SetAction(parsed =>
         {
-            SamplingOptions options = sampling.Read(parsed);
-            options.Validate();
+            sampling.Check(parsed);
             string? file = parsed.GetValue(template);
             string? own = file is null ? null : ReadFile(file);
             using OpenedModel opened = model.Open(parsed);
@@ -43,7 +42,7 @@ internal static class ChatCommand
 
             conversation.System = parsed.GetValue(system) ?? conversation.System;
             using Engine writer = engine.Start(parsed, opened, tokenizer);
-            GenerationOptions generation = new() { Sampling = options, MaxTokens = parsed.GetValue(maxTokens), EndTokens = opened.EndTokens };
+            GenerationOptions generation = new() { Sampling = sampling.Read(parsed, opened.Folder), MaxTokens = parsed.GetValue(maxTokens), EndTokens = opened.EndTokens };
             using ChatView view = ChatView.Open(parsed.GetValue(json));
             return new ChatLoop(writer, conversation, generation, DefaultMaxTokens, view).Run();
         });

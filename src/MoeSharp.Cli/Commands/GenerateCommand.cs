@@ -29,12 +29,12 @@ internal static class GenerateCommand
         sampling.AddTo(command);
         command.SetAction(parsed =>
         {
-            SamplingOptions options = sampling.Read(parsed);
-            options.Validate();
+            sampling.Check(parsed);
             IReadOnlyList<string>? many = parsed.GetValue(prompts) is { } file ? PromptFile.Read(file) : null;
             CheckPrompts(parsed, prompt, many is not null, parallel);
             using OpenedModel opened = model.Open(parsed);
             Tokenizer tokenizer = opened.LoadTokenizer();
+            SamplingOptions options = sampling.Read(parsed, opened.Folder);
             using Engine writer = engine.Start(parsed, opened, tokenizer, many is null ? 1 : parsed.GetValue(parallel));
             GenerationOptions generation = new() { Sampling = options, MaxTokens = parsed.GetValue(maxTokens), Stop = parsed.GetValue(stop) ?? [], EndTokens = opened.EndTokens };
             if (many is not null)
@@ -121,35 +121,4 @@ internal static class GenerateCommand
         string text = Encoding.UTF8.GetString(bytes);
         return text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2] : text.EndsWith('\n') ? text[..^1] : text;
     }
-}
-
-/// <summary>The options that say how tokens are drawn.</summary>
-internal sealed class SamplingArguments
-{
-    private readonly Option<float> _temperature = new("--temperature") { Description = "0 always takes the most probable token; 1 draws from the model's own distribution.", DefaultValueFactory = _ => 0.8f };
-    private readonly Option<int> _topK = new("--top-k") { Description = "Draw from this many most probable tokens only; 0 is off." };
-    private readonly Option<float> _topP = new("--top-p") { Description = "Draw from the most probable tokens that together reach this probability; 1 is off.", DefaultValueFactory = _ => 0.95f };
-    private readonly Option<float> _minP = new("--min-p") { Description = "Draw from tokens at least this fraction as probable as the most probable one; 0 is off." };
-    private readonly Option<float> _repetitionPenalty = new("--repetition-penalty") { Description = "Above 1, tokens that the text already has become less probable; 1 is off.", DefaultValueFactory = _ => 1f };
-    private readonly Option<ulong?> _seed = new("--seed") { Description = "Same seed, same text. Without it, a random one is taken and shown." };
-
-    /// <summary>Gives the options to a command.</summary>
-    public void AddTo(Command command)
-    {
-        foreach (Option option in (Option[])[_temperature, _topK, _topP, _minP, _repetitionPenalty, _seed])
-        {
-            command.Options.Add(option);
-        }
-    }
-
-    /// <summary>Their values.</summary>
-    public SamplingOptions Read(ParseResult parsed) => new()
-    {
-        Temperature = parsed.GetValue(_temperature),
-        TopK = parsed.GetValue(_topK),
-        TopP = parsed.GetValue(_topP),
-        MinP = parsed.GetValue(_minP),
-        RepetitionPenalty = parsed.GetValue(_repetitionPenalty),
-        Seed = parsed.GetValue(_seed) ?? (ulong)Random.Shared.Next(1_000_000),
-    };
 }

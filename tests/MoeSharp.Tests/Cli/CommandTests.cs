@@ -44,6 +44,19 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public void Generate_draws_as_the_model_was_published_unless_told_otherwise()
+    {
+        string model = SaveModel();
+        string[] arguments = ["generate", "--model", model, "--prompt", "the cat", "--max-tokens", "20", "--seed", "3"];
+        string greedy = Run([.. arguments, "--temperature", "0"]).Output;
+        string usual = Run(arguments).Output;
+        Assert.NotEqual(greedy, usual);
+        File.WriteAllText(Path.Combine(model, "generation_config.json"), """{"do_sample": true, "top_k": 1}""");
+        Assert.Equal(greedy, Run(arguments).Output);
+        Assert.Equal(usual, Run([.. arguments, "--temperature", "0.8", "--top-k", "0", "--top-p", "0.95"]).Output);
+    }
+
+    [Fact]
     public void Generate_continues_a_file_of_prompts_side_by_side_as_it_does_one_by_one()
     {
         string model = SaveModel();
