@@ -34,6 +34,7 @@ public sealed record LoadOptions
 internal sealed class WeightLoader
 {
     private const int PieceBytes = 1 << 19; // of a parameter in memory: reading, converting and packing stay in the second cache
+    private const int TransposedPieceBytes = 1 << 25; // of a parameter whose rows are columns of the file: longer runs, fewer reads
 
     private readonly IWeightSource _source;
     private readonly LoadOptions _options;
@@ -85,13 +86,14 @@ internal sealed class WeightLoader
                 _ = parameter.Value;
             }
 
+            bool isTransposed = weight.Columns > 1 && weight.Slices.Any(slice => !slice.HasContiguousRows);
             IReadOnlyList<PackedPart> parts = weight.IsPacked ? weight.Parts : [new PackedPart(weight.Rows, WeightFormat.F32)];
             for (int group = 0; group < weight.Groups; group++)
             {
                 int first = 0;
                 foreach (PackedPart part in parts)
                 {
-                    int step = Step(part.Format, weight.Columns);
+                    int step = Step(part.Format, weight.Columns, isTransposed ? TransposedPieceBytes : PieceBytes);
                     for (int row = 0; row < part.Rows; row += step)
                     {
                         yield return new Piece(weight, parameter, part.Format, group, first + row, Math.Min(step, part.Rows - row));
@@ -104,9 +106,9 @@ internal sealed class WeightLoader
     }
 
     // Rows of a piece: whole strips, so that no two threads write one.
-    private static int Step(WeightFormat format, int columns)
+    private static int Step(WeightFormat format, int columns, int pieceBytes)
     {
-        long rows = PieceBytes / Math.Max(1, columns * (long)format.BlockBytes() / format.BlockLength());
+        long rows = pieceBytes / Math.Max(1, columns * (long)format.BlockBytes() / format.BlockLength());
         return (int)Math.Clamp(rows / PackedMatrix.RowGrain * PackedMatrix.RowGrain, PackedMatrix.RowGrain, 1 << 20);
     }
 

@@ -42,6 +42,36 @@ public sealed class WeightTargetTests
         Assert.InRange(distance.Largest, 0, 1e-5); // sums in another order
     }
 
+    [Theory]
+    [InlineData("deepseek_v2")]
+    [InlineData("deepseek_v3")]
+    [InlineData("deepseek_v3_fp8")]
+    [InlineData("qwen3_moe_fp8_v5cfg")]
+    [InlineData("qwen2_moe")]
+    [InlineData("mixtral")]
+    [InlineData("olmoe_fused")]
+    [InlineData("dbrx")]
+    [InlineData("arctic")]
+    [InlineData("llama_moe")]
+    [InlineData("minimax")]
+    [InlineData("gpt_oss")]
+    [InlineData("gpt_oss_mxfp4")]
+    public void The_files_own_formats_lose_nothing(string name)
+    {
+        string? root = Environment.GetEnvironmentVariable("MOE_FIXTURES");
+        if (root is null || !Directory.Exists(Path.Combine(root, "hf", name)))
+        {
+            Assert.Skip("MOE_FIXTURES is not set, or names no folder with hf/");
+        }
+
+        using ModelFiles files = ModelFiles.Open(Path.Combine(root, "hf", name));
+        int[] tokens = [1, 5, 9, 2, 7, 11, 3, 8];
+        LogitDistance distance = new();
+        distance.Add(Logits(files, WeightTarget.Float32, tokens), Logits(files, WeightTarget.Native, tokens), files.Config.VocabSize);
+
+        Assert.InRange(distance.Largest, 0, 3e-5); // sums in another order
+    }
+
     [Fact]
     public void Norms_and_routers_stay_float32_and_the_head_keeps_more_bits()
     {

@@ -12,7 +12,13 @@ internal sealed class GgufKeys
     {
         _file = file;
         _prefix = architecture + ".";
-        NumLayers = Int("block_count") - Int("nextn_predict_layers", 0); // the blocks that predict later tokens come last
+        int predicting = Int("nextn_predict_layers", 0);
+        NumLayers = Int("block_count") - predicting; // the blocks that predict later tokens come last
+        if (NumLayers < 1)
+        {
+            throw new FileFormatException($"{file.Path}: of {_prefix}block_count {NumLayers + (long)predicting} blocks {predicting} predict later tokens; none is left");
+        }
+
         NumHeads = Int("attention.head_count");
         HiddenSize = Int("embedding_length");
         NumExperts = Int("expert_count", 0);
