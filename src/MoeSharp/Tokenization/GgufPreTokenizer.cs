@@ -59,7 +59,7 @@ internal sealed record GgufPreTokenizer(string[] Patterns, bool IsComposed = fal
     public static GgufPreTokenizer Find(string? name, string source) => ByName.TryGetValue(name ?? "", out GgufPreTokenizer? found)
         ? found
         : throw new FileFormatException(
-            $"{source}: tokenizer.ggml.pre is {(name is null ? "missing" : $"'{name}'")}; known are {string.Join(", ", ByName.Keys)}. Give the model's tokenizer.json with --tokenizer.");
+            $"{source}: tokenizer.ggml.pre is {(name is null ? "missing" : $"'{name}'")}; known are {string.Join(", ", ByName.Keys)}. Convert the model again with the name, or use its Hugging Face folder.");
 
     /// <summary>The name of the rules that cut with these expressions, or null.</summary>
     /// <param name="patterns">Expressions, one after another; none for the GPT-2 pattern.</param>

@@ -18,6 +18,10 @@ internal static class GgufVocabularyReader
     private const int Unused = 5;
     private const int Byte = 6;
 
+    // Published tokens stay under 1000 characters, templates under 64 Ki; the bounds keep what is written as JSON writable.
+    private const int LongestToken = 1 << 16;
+    private const int LongestTemplate = 1 << 24;
+
     /// <summary>Builds the tokenizer.</summary>
     /// <param name="vocabulary">What the file says.</param>
     /// <param name="source">The file, for messages.</param>
@@ -55,6 +59,11 @@ internal static class GgufVocabularyReader
             RejectIf(type is < 0 or > Byte, source, $"tokenizer.ggml.token_type[{id}] is {type}, expected 1 to {Byte}");
         }
 
+        CheckLength("tokens", vocabulary.Tokens, source);
+        CheckLength("merges", vocabulary.Merges ?? [], source);
+        long templates = (vocabulary.ChatTemplate?.Length ?? 0) + (vocabulary.NamedChatTemplates?.Sum(named => (long)named.Key.Length + named.Value.Length) ?? 0);
+        RejectIf(templates > LongestTemplate, source, $"tokenizer.chat_template is longer than {LongestTemplate} characters");
+
         CheckId(vocabulary.Bos, "bos", count, source);
         CheckId(vocabulary.Eos, "eos", count, source);
         CheckId(vocabulary.Eot, "eot", count, source);
@@ -62,6 +71,14 @@ internal static class GgufVocabularyReader
         CheckId(vocabulary.Pad, "padding", count, source);
         RejectIf(vocabulary.AddBos == true && vocabulary.Bos is null, source, "tokenizer.ggml.add_bos_token is true, but there is no bos_token_id");
         RejectIf(vocabulary.AddEos == true && vocabulary.Eos is null, source, "tokenizer.ggml.add_eos_token is true, but there is no eos_token_id");
+    }
+
+    private static void CheckLength(string name, IReadOnlyList<string> texts, string source)
+    {
+        for (int index = 0; index < texts.Count; index++)
+        {
+            RejectIf(texts[index].Length > LongestToken, source, $"tokenizer.ggml.{name}[{index}] is longer than {LongestToken} characters");
+        }
     }
 
     private static void CheckId(int? id, string name, int count, string source) => RejectIf(

@@ -69,6 +69,9 @@ public class GgufVocabularyTests
         { "twice", "token 4 ('ab') is empty, or there is another" },
         { "score NaN", "has a score that is not a number" },
         { "long", "is longer than 512 characters" },
+        { "long token", "tokens[0] is longer than 65536" },
+        { "long merge", "merges[0] is longer than 65536" },
+        { "long template", "chat_template is longer than" },
         { "model", "'rwkv'; only gpt2 and llama are supported" },
         { "no merges", "merges is missing" },
         { "merge", "merges[0] uses 'nowhere'" },
@@ -87,6 +90,39 @@ public class GgufVocabularyTests
 
         Assert.StartsWith("bad.gguf: ", message, StringComparison.Ordinal);
         Assert.Contains(expected, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void No_damage_to_a_vocabulary_escapes_as_another_error()
+    {
+        Random random = new(77);
+        for (int round = 0; round < 300; round++)
+        {
+            GgufVocabulary damaged = random.Next(2) == 0 ? Merged() : Scored();
+            int at = random.Next(damaged.Tokens.Count);
+            string text = new[] { "", "a", "\u2581", "\0", "\uFFFD", "<s>", "[PAD3]", "ab", "<0x41>", "\\ \"" }[random.Next(10)];
+            damaged = random.Next(9) switch
+            {
+                0 => damaged with { Tokens = Put(damaged.Tokens, at, text) },
+                1 => damaged with { TokenTypes = Put(damaged.TokenTypes!, at, random.Next(-1, 8)) },
+                2 => damaged with { TokenTypes = null },
+                3 => damaged with { Scores = damaged.Scores is null ? [1] : Put(damaged.Scores, at, BitConverter.Int32BitsToSingle(random.Next())) },
+                4 => damaged with { Merges = [text, $"{text} {text}"] },
+                5 => damaged with { Bos = random.Next(-2, 600), Eos = random.Next(-2, 600), Unknown = random.Next(-2, 600) },
+                6 => damaged with { Model = "llama", Scores = [.. damaged.Tokens.Select(_ => (float)random.Next(3))] },
+                7 => damaged with { Model = "gpt2", Pre = "gpt-2", Merges = damaged.Merges ?? [] },
+                _ => damaged with { HuggingFaceJson = text },
+            };
+            try
+            {
+                Tokenizer tokenizer = Tokenizer.FromGguf(damaged, "damaged");
+                tokenizer.Decode(tokenizer.Encode("ab <s>\n\u00E9 1", addSpecialTokens: true), skipSpecialTokens: false);
+            }
+            catch (FileFormatException)
+            {
+                // The one error allowed.
+            }
+        }
     }
 
     [Theory]
@@ -127,6 +163,9 @@ public class GgufVocabularyTests
         "twice" => Scored() with { Tokens = Put(Put(Scored().Tokens, 3, "ab"), 4, "ab"), TokenTypes = Put(Scored().TokenTypes!, 3, 4), Scores = Scored().Scores },
         "score NaN" => Scored() with { Scores = Put(Scored().Scores!, Scored().Scores!.Count - 1, float.NaN) },
         "long" => Scored() with { Tokens = Put(Scored().Tokens, Scored().Tokens.Count - 1, new string('x', 513)) },
+        "long token" => Merged() with { Tokens = Put(Merged().Tokens, 0, new string('x', 65537)) },
+        "long merge" => Merged() with { Merges = [new string('x', 65537)] },
+        "long template" => Merged() with { ChatTemplate = new string('x', (1 << 24) + 1) },
         "model" => Scored() with { Model = "rwkv" },
         "no merges" => Merged() with { Merges = null },
         "merge" => Merged() with { Merges = ["nowhere b"] },
