@@ -190,6 +190,11 @@ internal static class ModelConfigRules
     private static void CheckFactors(ModelConfig config, MoeConfig moe, List<string> problems)
     {
         Positive("routed_scaling_factor", moe.RoutedScalingFactor, problems);
+        if (moe.HasExpertBias && Math.Max(2L * moe.IntermediateSize, config.HiddenSize) * moe.NumExperts > int.MaxValue)
+        {
+            problems.Add($"the biases of {moe.NumExperts} experts as wide as these are more than one vector holds; use fewer or narrower experts");
+        }
+
         if (moe.NormTopKProb)
         {
             Positive("moe_normalize_expert_weights", moe.NormOrder, problems);
