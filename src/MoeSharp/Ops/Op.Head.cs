@@ -57,7 +57,7 @@ public static partial class Op
         {
             int count = Math.Min(chunk, rows - begin);
             Span<float> part = logits.Span[..(count * vocab)]; // [chunk, vocab]
-            Multiply(count, x.Data.Slice(begin * hidden, count * hidden), head, part, context);
+            Project(count, x.Data.Slice(begin * hidden, count * hidden), head, part, context);
             Cap(part, cap, context);
             CrossEntropy.Forward(context.Workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), losses.Slice(begin, count));
         }
@@ -81,7 +81,7 @@ public static partial class Op
             ShapeException.Throw("Logits", nameof(logits), $"[{lastRows} of {x.Rows} rows, {vocab}]", $"[{logits.Length}]");
         }
 
-        Multiply(lastRows, x.Data[((x.Rows - lastRows) * hidden)..], head, logits, context);
+        Project(lastRows, x.Data[((x.Rows - lastRows) * hidden)..], head, logits, context);
         Cap(logits[..(lastRows * vocab)], cap, context);
     }
 

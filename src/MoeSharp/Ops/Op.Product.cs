@@ -8,7 +8,14 @@ namespace MoeSharp.Ops;
 public static partial class Op
 {
     // y = x W^T with float32 or packed weights [out, in]; the one place where the two part.
-    private static void Multiply(int rows, ReadOnlySpan<float> x, Parameter weight, Span<float> y, ForwardContext context)
+    private static void Multiply(int rows, ReadOnlySpan<float> x, Parameter weight, Span<float> y, ForwardContext context) =>
+        Multiply(rows, x, weight, y, context.Activations, context);
+
+    // The same for the head.
+    private static void Project(int rows, ReadOnlySpan<float> x, Parameter head, Span<float> logits, ForwardContext context) =>
+        Multiply(rows, x, head, logits, context.Activations == ActivationPrecision.Float32 ? ActivationPrecision.Float32 : ActivationPrecision.Int8Once, context);
+
+    private static void Multiply(int rows, ReadOnlySpan<float> x, Parameter weight, Span<float> y, ActivationPrecision precision, ForwardContext context)
     {
         (int width, int outWidth) = (weight.Shape[1], weight.Shape[0]);
         for (int row = 0; row < rows && context.Observer is { } observer; row++)
@@ -19,7 +26,7 @@ public static partial class Op
         if (weight.Packed is { } packed)
         {
             RequireServing(weight, context);
-            QuantizedMatMul.NT(context.Workers, rows, x, width, packed, 0, y, outWidth, context.Activations);
+            QuantizedMatMul.NT(context.Workers, rows, x, width, packed, 0, y, outWidth, precision);
         }
         else
         {

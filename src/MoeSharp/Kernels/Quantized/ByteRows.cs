@@ -6,11 +6,14 @@ namespace MoeSharp.Kernels.Quantized;
 /// <summary>How products take their activations.</summary>
 public enum ActivationPrecision
 {
-    /// <summary>Rounded to 8 bits per block of 32 inside the call, once per row; formats without integer products take float32.</summary>
+    /// <summary>Rounded to 8 bits per block of 32 inside the call, once per row; q6_k, which files give to their most sensitive matrices, also takes what that left over, in 8 bits. Formats without integer products take float32.</summary>
     Int8,
 
     /// <summary>Exact: the same bits as a product with the decoded weights.</summary>
     Float32,
+
+    /// <summary>As <see cref="Int8"/>, but 8 bits for every format: for the output head, whose errors no layer carries on and whose speed counts.</summary>
+    Int8Once,
 }
 
 /// <summary>Activation rows rounded to bytes: per unit of 32 columns a scale, sums, and 32 bytes.</summary>
@@ -69,6 +72,9 @@ internal unsafe struct ByteRows
     /// <summary>Bytes of a unit.</summary>
     public int UnitBytes;
 
+    /// <summary>From a row to what rounding it left over; 0 where that is not kept.</summary>
+    public nint RestOffset;
+
     /// <summary>Bytes that a unit takes.</summary>
     public static int BytesOfUnit(bool hasPairs) => hasPairs ? WithPairs : EvenPairs;
 
@@ -83,32 +89,50 @@ internal unsafe struct ByteRows
     /// <summary>Rounds one row of floats.</summary>
     /// <param name="x">[32 units].</param>
     /// <param name="unit">= the first unit; the others follow.</param>
+    /// <param name="rest">= the first unit of what rounding left over, itself rounded; null where it is not wanted.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public readonly void Round(float* x, byte* unit)
+    public readonly void Round(float* x, byte* unit, byte* rest)
     {
         byte* end = unit + ((nint)Units * UnitBytes);
         for (; unit < end; unit += UnitBytes, x += UnitColumns)
         {
             Vector256<float> v0 = Vector256.Load(x), v1 = Vector256.Load(x + 8), v2 = Vector256.Load(x + 16), v3 = Vector256.Load(x + 24);
-            Vector256<float> larger = Vector256.Max(
-                Vector256.Max(Vector256.Abs(v0), Vector256.Abs(v1)), Vector256.Max(Vector256.Abs(v2), Vector256.Abs(v3)));
-            float largest = Largest(larger);
-            *(float*)unit = largest / 127f;
-            Vector256<float> inverse = Vector256.Create(largest == 0 ? 0f : 127f / largest);
-            Vector256<int> i0 = Rounded(v0 * inverse), i1 = Rounded(v1 * inverse), i2 = Rounded(v2 * inverse), i3 = Rounded(v3 * inverse);
-            int lower = Vector256.Sum(i0 + i1), upper = Vector256.Sum(i2 + i3);
-            *(int*)(unit + NegativeSum) = -(lower + upper);
-            *(int*)(unit + HalfSums) = (lower & 0xFFFF) | (upper << 16);
-            Vector256<short> s0 = Vector256.Narrow(i0, i1), s1 = Vector256.Narrow(i2, i3);
-            Vector256<sbyte> rounded = Vector256.Narrow(s0, s1);
-            rounded.AsByte().Store(unit + Bytes);
-            if (UnitBytes == WithPairs)
+            RoundUnit(ref v0, ref v1, ref v2, ref v3, unit, UnitBytes == WithPairs);
+            if (rest != null)
             {
-                Vector256<short> both = rounded.AsInt16(); // lane i: column 2i in the lower byte, 2i + 1 in the upper
-                Vector256.ShiftRightArithmetic(Vector256.ShiftLeft(both, 8), 8).AsByte().Store(unit + EvenPairs);
-                Vector256.ShiftRightArithmetic(both, 8).AsByte().Store(unit + OddPairs);
+                RoundUnit(ref v0, ref v1, ref v2, ref v3, rest, UnitBytes == WithPairs);
+                rest += UnitBytes;
             }
         }
+    }
+
+    // Leaves in v what rounding took away.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void RoundUnit(ref Vector256<float> v0, ref Vector256<float> v1, ref Vector256<float> v2, ref Vector256<float> v3, byte* unit, bool hasPairs)
+    {
+        float largest = Largest(Vector256.Max(
+            Vector256.Max(Vector256.Abs(v0), Vector256.Abs(v1)), Vector256.Max(Vector256.Abs(v2), Vector256.Abs(v3))));
+        float scale = largest / 127f;
+        Vector256<float> inverse = Vector256.Create(largest == 0 ? 0f : 127f / largest);
+        Vector256<int> i0 = Rounded(v0 * inverse), i1 = Rounded(v1 * inverse), i2 = Rounded(v2 * inverse), i3 = Rounded(v3 * inverse);
+        int lower = Vector256.Sum(i0 + i1), upper = Vector256.Sum(i2 + i3);
+        *(float*)unit = scale;
+        *(int*)(unit + NegativeSum) = -(lower + upper);
+        *(int*)(unit + HalfSums) = (lower & 0xFFFF) | (upper << 16);
+        Vector256<sbyte> rounded = Vector256.Narrow(Vector256.Narrow(i0, i1), Vector256.Narrow(i2, i3));
+        rounded.AsByte().Store(unit + Bytes);
+        if (hasPairs)
+        {
+            Vector256<short> both = rounded.AsInt16(); // lane i: column 2i in the lower byte, 2i + 1 in the upper
+            Vector256.ShiftRightArithmetic(Vector256.ShiftLeft(both, 8), 8).AsByte().Store(unit + EvenPairs);
+            Vector256.ShiftRightArithmetic(both, 8).AsByte().Store(unit + OddPairs);
+        }
+
+        Vector256<float> back = Vector256.Create(-scale);
+        v0 = Vector256.FusedMultiplyAdd(back, Vector256.ConvertToSingle(i0), v0);
+        v1 = Vector256.FusedMultiplyAdd(back, Vector256.ConvertToSingle(i1), v1);
+        v2 = Vector256.FusedMultiplyAdd(back, Vector256.ConvertToSingle(i2), v2);
+        v3 = Vector256.FusedMultiplyAdd(back, Vector256.ConvertToSingle(i3), v3);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

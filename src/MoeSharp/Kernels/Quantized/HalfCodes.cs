@@ -18,6 +18,9 @@ internal readonly unsafe struct Q6KCodes : IHalfCodes
 
     public static bool HasMinimum => false;
 
+    // Files give six bits to the few matrices that the result is most sensitive to (values, part of the down projections, the head).
+    public static bool TakesRest => true;
+
     public static int UnitBytes => CodeBits.NibbleBytes + CodeBits.TwoBitBytes;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -93,6 +96,8 @@ internal readonly unsafe struct Q3KCodes : IHalfCodes
 
     public static bool HasMinimum => false;
 
+    public static bool TakesRest => false;
+
     public static int UnitBytes => CodeBits.TwoBitBytes + CodeBits.Vector;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -159,6 +164,8 @@ internal readonly unsafe struct Q2KCodes : IHalfCodes
     public static int ZeroBits => 0;
 
     public static bool HasMinimum => true;
+
+    public static bool TakesRest => false;
 
     public static int UnitBytes => CodeBits.TwoBitBytes;
 

@@ -14,6 +14,9 @@ internal sealed unsafe class HalfLayout<C>() : StripLayout(C.Format)
     public override bool TakesBytes => true;
 
     /// <inheritdoc/>
+    public override bool TakesRest => C.TakesRest;
+
+    /// <inheritdoc/>
     public override long StripBytes(int columns) => CodesBegin(columns) + Lines((long)columns / UnitColumns * C.UnitBytes);
 
     /// <inheritdoc/>

@@ -19,6 +19,9 @@ internal unsafe interface IHalfCodes
 
     static abstract bool HasMinimum { get; }
 
+    /// <summary>As <see cref="StripLayout.TakesRest"/>.</summary>
+    static abstract bool TakesRest { get; }
+
     /// <summary>Bytes of a unit's codes, sixteen rows.</summary>
     static abstract int UnitBytes { get; }
 

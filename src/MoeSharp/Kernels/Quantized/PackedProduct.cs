@@ -44,12 +44,14 @@ internal unsafe struct PackedProduct
         bool takesBytes = false;
         bool hasPairs = false;
         bool takesFloats = false;
+        bool takesRest = false;
         int pairs = 0;
         foreach (StripPart part in Weights.Strips)
         {
-            bool bytes = Precision == ActivationPrecision.Int8 && part.Layout.TakesBytes;
+            bool bytes = Precision != ActivationPrecision.Float32 && part.Layout.TakesBytes;
             takesBytes |= bytes;
             takesFloats |= !bytes;
+            takesRest |= bytes && Precision == ActivationPrecision.Int8 && part.Layout.TakesRest;
             hasPairs |= bytes && part.Layout.TakesPairs(Instructions);
             pairs += (part.NumStrips + 1) / 2;
         }
@@ -70,7 +72,7 @@ internal unsafe struct PackedProduct
             return;
         }
 
-        ByteRows bytesOfX = takesBytes ? RoundRows(workers, hasPairs) : default;
+        ByteRows bytesOfX = takesBytes ? RoundRows(workers, hasPairs, takesRest) : default;
         long next = 0;
         long costPerItem = Math.Max(cost / items, 1);
         long bytesPerItem = Math.Max(Weights.GroupBytes / pairs, 1);
@@ -97,14 +99,15 @@ internal unsafe struct PackedProduct
         }
     }
 
-    private readonly ByteRows RoundRows(WorkerPool workers, bool hasPairs)
+    private readonly ByteRows RoundRows(WorkerPool workers, bool hasPairs, bool takesRest)
     {
         int units = Weights.Columns / ByteRows.UnitColumns;
         int unitBytes = ByteRows.BytesOfUnit(hasPairs);
         nint stride = ((nint)units * unitBytes + 63) / 64 * 64;
         long numRows = (long)NumStored * StoredStep;
         ByteRows rows = new() { Stride = stride, Units = units, UnitBytes = unitBytes, Step = StoredStep, Gather = Gather };
-        rows.Values = (byte*)workers.SharedScratch(checked(numRows * stride) / sizeof(float));
+        rows.Values = (byte*)workers.SharedScratch(checked(numRows * stride * (takesRest ? 2 : 1)) / sizeof(float));
+        rows.RestOffset = takesRest ? (nint)numRows * stride : 0;
         RoundJob job = new() { Rows = rows, X = X, StrideX = StrideX, Stretches = StoredStep, StretchStep = StretchStep };
         workers.ForRows(checked((int)numRows), Math.Max(1, RoundGrain / Weights.Columns), ref job);
         return rows;
@@ -124,7 +127,8 @@ internal unsafe struct PackedProduct
         {
             for (int stored = begin; stored < end; stored++)
             {
-                Rows.Round(X + ((stored / Stretches) * StrideX) + ((stored % Stretches) * StretchStep), Rows.Values + (stored * Rows.Stride));
+                byte* row = Rows.Values + (stored * Rows.Stride);
+                Rows.Round(X + ((stored / Stretches) * StrideX) + ((stored % Stretches) * StretchStep), row, Rows.RestOffset == 0 ? null : row + Rows.RestOffset);
             }
         }
     }
@@ -199,13 +203,21 @@ internal unsafe struct PackedProduct
 
                 int firstRow = pair * PairRows;
                 int columns = Math.Min(PairRows, part.NumRows - firstRow);
-                if (Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesBytes)
+                if (Product.Precision != ActivationPrecision.Float32 && part.Layout.TakesBytes)
                 {
                     ByteRows bytes = Bytes;
                     (bytes.First, bytes.Count, bytes.Shift) = (rowBegin, rowEnd - rowBegin, segment.Stretch);
                     float* y = Product.Y + (rowBegin * Product.StrideY) + segment.OffsetY + part.FirstRow + firstRow;
                     byte* strips = Product.Weights.Strip(segment.Group, part, firstRow);
-                    part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, (columns + StripLayout.Rows - 1) / StripLayout.Rows, bytes, y, Product.StrideY, columns);
+                    int numStrips = (columns + StripLayout.Rows - 1) / StripLayout.Rows;
+                    part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, y, Product.StrideY, columns);
+                    if (Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesRest)
+                    {
+                        float* rest = Pool.Scratch(worker, RowsPerFloatItem * PairRows);
+                        bytes.Values += bytes.RestOffset;
+                        part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, rest, PairRows, columns);
+                        Add(rest, bytes.Count, columns, y, Product.StrideY);
+                    }
                 }
                 else
                 {
@@ -216,6 +228,17 @@ internal unsafe struct PackedProduct
             }
 
             Debug.Fail("an item lies in no part");
+        }
+    }
+
+    private static void Add(float* rest, int rows, int columns, float* y, nint strideY)
+    {
+        for (int row = 0; row < rows; row++, rest += PairRows, y += strideY)
+        {
+            for (int column = 0; column < columns; column++)
+            {
+                y[column] += rest[column];
+            }
         }
     }
 

@@ -23,6 +23,9 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     /// <summary>Whether <see cref="Multiply"/> reads the pairs of <see cref="ByteRows"/>.</summary>
     public virtual bool TakesPairs(UnitInstructions instructions) => false;
 
+    /// <summary>Whether products also take what rounding the activations left over, rounded itself: 16 bits in two passes over the strip.</summary>
+    public virtual bool TakesRest => false;
+
     /// <summary>Bytes of a strip, a multiple of 64.</summary>
     public abstract long StripBytes(int columns);
 
