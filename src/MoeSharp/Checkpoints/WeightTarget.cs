@@ -21,7 +21,8 @@ public sealed record WeightTarget
     /// <summary>Every target, from large to small.</summary>
     public static IReadOnlyList<WeightTarget> All { get; } =
     [
-        Float32, Of(WeightFormat.BF16), Of(WeightFormat.F16), Of(WeightFormat.Q8_0), Of(WeightFormat.Q6K), Of(WeightFormat.Q4K), Of(WeightFormat.Q4_0), Native,
+        Float32, Of(WeightFormat.BF16), Of(WeightFormat.F16), Of(WeightFormat.Q8_0), Of(WeightFormat.Q6K), Of(WeightFormat.Q5_1), Of(WeightFormat.Q5K), Of(WeightFormat.Q5_0),
+        Of(WeightFormat.Q4_1), Of(WeightFormat.Q4K), Of(WeightFormat.Q4_0), Of(WeightFormat.IQ4NL), Of(WeightFormat.IQ4XS), Of(WeightFormat.MXFP4), Of(WeightFormat.Q3K), Of(WeightFormat.Q2K), Native,
     ];
 
     /// <summary>The target with a name.</summary>
@@ -38,7 +39,7 @@ public sealed record WeightTarget
 
     /// <summary>The format for the head, and for an embedding that is also the head.</summary>
     /// <param name="format">Format of the other matrices.</param>
-    public static WeightFormat HeadFormat(WeightFormat format) => format is WeightFormat.Q4_0 or WeightFormat.Q4K ? WeightFormat.Q6K : format;
+    public static WeightFormat HeadFormat(WeightFormat format) => format is WeightFormat.F32 or WeightFormat.BF16 or WeightFormat.F16 or WeightFormat.Q8_0 ? format : WeightFormat.Q6K;
 
     private static WeightTarget Of(WeightFormat format) => new(format.Name(), format);
 }

@@ -17,6 +17,15 @@ public sealed class WeightTargetTests
     [InlineData("q6_k", 0.03)] // rows of 48 are no super-blocks: q8_0 or bf16
     [InlineData("q4_k", 0.22)]
     [InlineData("q4_0", 0.48)]
+    [InlineData("q5_1", 0.16)]
+    [InlineData("q5_k", 0.16)] // falls back to q5_1
+    [InlineData("q5_0", 0.22)]
+    [InlineData("q4_1", 0.36)]
+    [InlineData("iq4_nl", 0.41)]
+    [InlineData("iq4_xs", 0.41)] // falls back to iq4_nl
+    [InlineData("mxfp4", 0.54)]
+    [InlineData("q3_k", 0.41)] // falls back to iq4_nl
+    [InlineData("q2_k", 0.41)] // falls back to iq4_nl
     public void Converted_weights_give_nearly_the_same_logits(string target, double bound)
     {
         using ModelFiles files = ModelFiles.Open(Fixture("deepseek"));
@@ -26,6 +35,26 @@ public sealed class WeightTargetTests
         distance.Add(exact, converted, files.Config.VocabSize);
 
         Assert.InRange(distance.Mean, bound == 0 ? 0 : 1e-7, bound); // logits have a standard deviation of about 1.5 here; bounds are twice what was measured
+    }
+
+    [Theory]
+    [InlineData(WeightFormat.Q6K, 0.063)]
+    [InlineData(WeightFormat.Q5K, 0.13)]
+    [InlineData(WeightFormat.Q4K, 0.23)]
+    [InlineData(WeightFormat.IQ4XS, 0.29)]
+    [InlineData(WeightFormat.Q3K, 0.5)]
+    [InlineData(WeightFormat.Q2K, 0.84)]
+    public void Super_blocks_are_used_where_they_fill_the_rows(WeightFormat format, double bound)
+    {
+        using ModelFiles files = ModelFiles.Open(GgufModelTests.Fixture("deepseek-q8_0", "model.gguf"));
+        int[] tokens = GgufModelTests.Tokens("deepseek-q8_0");
+        WeightTarget target = WeightTarget.Parse(format.Name());
+        float[] exact = Logits(files, WeightTarget.Float32, tokens), converted = Logits(files, target, tokens);
+        LogitDistance distance = new();
+        distance.Add(exact, converted, files.Config.VocabSize);
+
+        Assert.Contains(files.Plan(target), weight => weight.IsPacked && weight.Parts[0].Format == format);
+        Assert.InRange(distance.Mean, 1e-7, bound); // bounds are twice what was measured
     }
 
     [Theory]
