@@ -59,6 +59,8 @@ internal static class ModelConfigRules
         if (config.LatentAttention is { } latent)
         {
             CheckLatent(latent, config.HeadDim, problems);
+            Product("num_attention_heads", config.NumAttentionHeads, "kv_lora_rank plus qk_rope_head_dim", (long)latent.LatentRank + latent.RopeHeadDim, problems);
+            Product("num_attention_heads", config.NumAttentionHeads, "v_head_dim", latent.ValueHeadDim, problems);
         }
 
         if (config.Rope.RotaryDim < 0 || config.Rope.RotaryDim > config.HeadDim || config.Rope.RotaryDim % 2 != 0)
@@ -67,9 +69,11 @@ internal static class ModelConfigRules
         }
 
         CheckLayers(config, problems);
-        if ((long)config.NumAttentionHeads * config.HeadDim > LargestSize)
+        Product("num_attention_heads", config.NumAttentionHeads, "head_dim", config.HeadDim, problems);
+        double state = (double)config.NumAttentionHeads * config.HeadDim * config.HeadDim * config.LayerAttention.Count(kind => kind == AttentionKind.Linear);
+        if (state > int.MaxValue)
         {
-            problems.Add($"num_attention_heads {config.NumAttentionHeads} times head_dim {config.HeadDim} is above {LargestSize}; use fewer or narrower heads");
+            problems.Add($"num_attention_heads {config.NumAttentionHeads} of head_dim {config.HeadDim} make a state of {state:E1} numbers in the layers of linear attention; use fewer or narrower heads");
         }
     }
 
@@ -227,6 +231,14 @@ internal static class ModelConfigRules
         if (value is < 1 or > LargestSize)
         {
             problems.Add($"{key} {value} is outside 1..{LargestSize}");
+        }
+    }
+
+    private static void Product(string key, long value, string otherKey, long other, List<string> problems)
+    {
+        if (value > 0 && other > LargestSize / value)
+        {
+            problems.Add($"{key} {value} times {otherKey} {other} is above {LargestSize}; use fewer or narrower heads");
         }
     }
 

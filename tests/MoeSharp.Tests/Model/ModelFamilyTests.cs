@@ -125,6 +125,9 @@ public sealed class ModelFamilyTests
     [InlineData("{\"model_type\": \"qwen3_moe\", \"quantization_config\": {\"quant_method\": \"fp8\"}}", "weight_block_size")]
     [InlineData("{\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"yarn\"}}", "rope_scaling.factor")]
     [InlineData("{\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4, \"beta_quick\": 4}}", "rope_scaling.beta_quick")]
+    [InlineData("{\"model_type\": \"deepseek_v3\", \"v_head_dim\": 1000000}", "v_head_dim 1000000")]
+    [InlineData("{\"model_type\": \"deepseek_v3\", \"kv_lora_rank\": 1000000}", "kv_lora_rank plus qk_rope_head_dim 1000064")]
+    [InlineData("{\"model_type\": \"minimax\", \"num_hidden_layers\": 1, \"layer_types\": [\"linear_attention\"], \"head_dim\": 8192}", "make a state of")]
     [InlineData("{\"model_type\": \"grok-1\", \"hidden_act\": \"relu\"}", "hidden_act 'relu'")]
     public void What_a_family_does_not_know_is_refused_by_name(string json, string named) =>
         Assert.Contains(named, Assert.Throws<ConfigurationException>(() => Read(json)).Message, StringComparison.Ordinal);
