@@ -30,6 +30,7 @@ public static class AttentionBenchmarks
             MeasureDecoding(workers, new AttentionHeads(16, 16, 128, 0.088f), 8192, results);
             MeasureDecoding(workers, new AttentionHeads(16, 16, 128, 0.088f), 8192, results, CacheFormat.BFloat16);
             MeasureDecoding(workers, new AttentionHeads(16, 1, 576, 0.07f) { ValueDim = 512 }, 8192, results);
+            MeasureDecoding(workers, new AttentionHeads(16, 1, 576, 0.07f) { ValueDim = 512 }, 256, results);
         }
 
         return results;

@@ -22,6 +22,10 @@ internal sealed class EngineArguments
         command.Options.Add(_chunk);
     }
 
+    /// <summary>Tokens that the user wants room for, or null.</summary>
+    /// <exception cref="ConfigurationException">There can be no text of that length.</exception>
+    public int? Context(ParseResult parsed) => parsed.GetValue(_context) is < 1 and { } context ? throw new ConfigurationException($"--ctx {context} must be at least 1") : parsed.GetValue(_context);
+
     /// <summary>Starts an engine.</summary>
     /// <param name="parsed">The arguments.</param>
     /// <param name="opened">The model.</param>
@@ -30,10 +34,10 @@ internal sealed class EngineArguments
     public Engine Start(ParseResult parsed, OpenedModel opened, Tokenizer tokenizer, int parallel = 1)
     {
         ModelConfig config = opened.Model.Config;
-        int? context = parsed.GetValue(_context);
-        if (context is < 1 || context > config.MaxPositionEmbeddings)
+        int? context = Context(parsed);
+        if (context > config.MaxPositionEmbeddings)
         {
-            throw new ConfigurationException($"--ctx {context} must be from 1 to the {config.MaxPositionEmbeddings} positions of the model");
+            throw new ConfigurationException($"--ctx {context} is more than the {config.MaxPositionEmbeddings} positions of the model");
         }
 
         long pageBytes = ModelCacheLayout.Of(opened.Model).PageBytes;

@@ -17,9 +17,9 @@ internal static class MemoryNotice
 
     /// <summary>Tells the needs of a large model on standard error.</summary>
     /// <exception cref="ConfigurationException">It does not fit; the message says which formats would.</exception>
-    public static void Show(ModelFiles files, WeightTarget weights, CacheFormat cache, WorkerPool workers)
+    public static void Show(ModelFiles files, WeightTarget weights, CacheFormat cache, int? wantedContext, WorkerPool workers)
     {
-        int context = Math.Min(UsualContext, files.Config.MaxPositionEmbeddings);
+        int context = Math.Min(wantedContext ?? UsualContext, files.Config.MaxPositionEmbeddings);
         MemoryEstimate estimate = MemoryEstimate.Of(files.Config, files.Plan(weights), context, cache);
         long free = MachineMemory.FreeBytes();
         if (estimate.TotalBytes > free)

@@ -38,23 +38,25 @@ internal sealed class ModelArguments
     }
 
     /// <summary>Loads the model that the user named. Damaged checkpoints that were passed over, the memory needed and the progress are told on standard error.</summary>
-    public OpenedModel Open(ParseResult parsed)
+    /// <param name="parsed">The arguments.</param>
+    /// <param name="context">Tokens of the text that memory is told for; null for a usual number.</param>
+    public OpenedModel Open(ParseResult parsed, int? context = null)
     {
         WeightTarget weights = WeightTarget.Parse(parsed.GetRequiredValue(_weights));
         ActivationPrecision activations = ParseActivations(parsed.GetValue(_activations));
         int threads = RunOptions.CheckThreads(parsed.GetValue(_threads));
         CacheFormat cache = ParseCache(parsed.GetRequiredValue(_cache));
-        return Open(FindPath(parsed.GetRequiredValue(_model)), weights, activations, threads, cache);
+        return Open(FindPath(parsed.GetRequiredValue(_model)), weights, activations, threads, cache, context);
     }
 
     /// <summary>Loads a model; the memory needed and the progress are told on standard error.</summary>
-    public static OpenedModel Open(string path, WeightTarget weights, ActivationPrecision activations, int threads, CacheFormat cache = CacheFormat.Float32)
+    public static OpenedModel Open(string path, WeightTarget weights, ActivationPrecision activations, int threads, CacheFormat cache = CacheFormat.Float32, int? context = null)
     {
         using ModelFiles files = ModelFiles.Open(path);
         WorkerPool workers = new(threads);
         try
         {
-            MemoryNotice.Show(files, weights, cache, workers);
+            MemoryNotice.Show(files, weights, cache, context, workers);
             using Interruption interruption = new();
             LoadProgressLine progress = new("loading");
             LanguageModel model = files.Load(new LoadOptions { Weights = weights, Threads = threads, Progress = progress.Show }, interruption.Token);

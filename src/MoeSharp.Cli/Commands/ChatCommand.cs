@@ -31,7 +31,7 @@ internal static class ChatCommand
             sampling.Check(parsed);
             string? file = parsed.GetValue(template);
             string? own = file is null ? null : ReadFile(file);
-            using OpenedModel opened = model.Open(parsed);
+            using OpenedModel opened = model.Open(parsed, engine.Context(parsed));
             Tokenizer tokenizer = opened.LoadTokenizer();
             ChatTemplate rules = own is null ? ChatTemplate.Find(tokenizer, hasTools: false) : ChatTemplate.Parse(own, file!); // own is what file holds
             ChatConversation conversation = new(tokenizer, rules, TimeProvider.System);

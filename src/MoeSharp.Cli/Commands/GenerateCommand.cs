@@ -32,7 +32,7 @@ internal static class GenerateCommand
             sampling.Check(parsed);
             IReadOnlyList<string>? many = parsed.GetValue(prompts) is { } file ? PromptFile.Read(file) : null;
             CheckPrompts(parsed, prompt, many is not null, parallel);
-            using OpenedModel opened = model.Open(parsed);
+            using OpenedModel opened = model.Open(parsed, engine.Context(parsed));
             Tokenizer tokenizer = opened.LoadTokenizer();
             SamplingOptions options = sampling.Read(parsed, opened.Folder);
             using Engine writer = engine.Start(parsed, opened, tokenizer, many is null ? 1 : parsed.GetValue(parallel));

@@ -37,6 +37,7 @@ internal unsafe ref struct AttentionForwardPlan
     private const int MostRows = 512;
 
     private const int FewestQueries = 64;
+    private const int RowStrip = 8; // rows that the kernel takes together
 
     // States of a split: 128 heads of width 512 over 32k keys fit.
     private const long MostStateFloats = 5 * 1024 * 1024;
@@ -46,6 +47,7 @@ internal unsafe ref struct AttentionForwardPlan
     private readonly int _workers;
     private readonly int _queriesPerTask;
     private readonly double _fairShare; // of rows times blocks
+    private readonly long _numRowTasks; // before keys and heads are shared out
     private AttentionTask* _tasks; // null while counting
     private AttentionSplit* _splits;
 
@@ -55,6 +57,7 @@ internal unsafe ref struct AttentionForwardPlan
         _segments = segments;
         _workers = workers;
         _queriesPerTask = QueriesPerTask();
+        _numRowTasks = RowTasks();
         _fairShare = Work() / (TasksPerWorker * workers);
         Visit();
     }
@@ -122,6 +125,19 @@ internal unsafe ref struct AttentionForwardPlan
         };
         MostRowsOfTask = Math.Max(MostRowsOfTask, task.RowEnd - task.RowBegin);
         int pieces = Pieces(task, out int firstPartition, out int partitions);
+        int rowPieces = RowPieces(task, pieces);
+        (int rowBegin, int strips) = (task.RowBegin, (task.RowEnd - task.RowBegin + RowStrip - 1) / RowStrip);
+        int rowEnd = task.RowEnd;
+        for (int piece = 0; piece < rowPieces; piece++)
+        {
+            task.RowBegin = rowBegin + (strips * piece / rowPieces * RowStrip);
+            task.RowEnd = Math.Min(rowEnd, rowBegin + (strips * (piece + 1) / rowPieces * RowStrip));
+            AddRows(task, pieces, firstPartition, partitions);
+        }
+    }
+
+    private void AddRows(AttentionTask task, int pieces, int firstPartition, int partitions)
+    {
         if (pieces == 1)
         {
             Write(task);
@@ -166,6 +182,15 @@ internal unsafe ref struct AttentionForwardPlan
         return _workers == 1 || work <= _fairShare || !fits ? 1 : (int)Math.Min(partitions, Math.Ceiling(work / _fairShare));
     }
 
+    // Where even that leaves workers without a task, as one query of latent attention over a short context, its heads are shared out.
+    private readonly int RowPieces(in AttentionTask task, int pieces)
+    {
+        long tasks = _numRowTasks * pieces;
+        int strips = (task.RowEnd - task.RowBegin) / RowStrip;
+        bool isOneQuery = task.RowEnd - task.RowBegin == Group; // of several, each part would see other keys
+        return tasks >= _workers || strips < 2 || !isOneQuery ? 1 : (int)Math.Min(strips, (_workers + tasks - 1) / tasks);
+    }
+
     // Enough tasks for all workers, but not so many that packing the same keys again shows.
     private readonly int QueriesPerTask()
     {
@@ -181,6 +206,17 @@ internal unsafe ref struct AttentionForwardPlan
         long wanted = _workers == 1 ? 1 : (long)TasksPerWorker * _workers;
         long share = queries * _heads.NumKeyValueHeads / wanted;
         return (int)Math.Clamp(share / fewest * fewest, fewest, most);
+    }
+
+    private readonly long RowTasks()
+    {
+        long tasks = 0;
+        foreach (AttentionSegment segment in _segments)
+        {
+            tasks += (((long)segment.QueryCount + _queriesPerTask - 1) / _queriesPerTask) * _heads.NumKeyValueHeads;
+        }
+
+        return Math.Max(1, tasks);
     }
 
     private readonly double Work()
