@@ -172,6 +172,19 @@ public sealed class ModelExportTests
     }
 
     [Fact]
+    public void Metadata_has_what_other_programs_insist_on()
+    {
+        using TemporaryFolder folder = new();
+        Write(HuggingFace("deepseek_v2"), folder["model.gguf"], WeightTarget.Native);
+        using GgufFile file = GgufFile.Open(folder["model.gguf"]);
+
+        Assert.Equal(0, file.Metadata.GetInteger("deepseek2.attention.q_lora_rank")); // optional only in files of 26 or 27 layers
+        Assert.Equal(2, file.Metadata.GetInteger("general.quantization_version"));
+        Assert.Equal("no_vocab", file.Metadata.GetString("tokenizer.ggml.model"));
+        Assert.Equal(1, file.Metadata.GetInteger("deepseek2.attention.head_count_kv"));
+    }
+
+    [Fact]
     public void A_folder_does_not_take_formats_of_few_bits()
     {
         using TemporaryFolder folder = new();

@@ -80,11 +80,7 @@ internal static class GgufMetadataWriter
         if (config.LatentAttention is { } latent)
         {
             entries.Add(a + "attention.head_count_kv", 1u); // the latent, which all heads share
-            if (latent.QueryRank > 0)
-            {
-                entries.Add(a + "attention.q_lora_rank", (uint)latent.QueryRank);
-            }
-
+            entries.Add(a + "attention.q_lora_rank", (uint)latent.QueryRank); // 0 for none: other programs insist on the key
             entries.Add(a + "attention.kv_lora_rank", (uint)latent.LatentRank);
             entries.Add(a + "attention.key_length", (uint)(latent.LatentRank + latent.RopeHeadDim));
             entries.Add(a + "attention.value_length", (uint)latent.LatentRank);
