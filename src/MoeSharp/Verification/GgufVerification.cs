@@ -48,6 +48,7 @@ internal sealed class GgufVerification(string folder, WorkerPool workers, Verifi
         LogitDistance found = LogitDistance.Of(rounded, expected, vocab);
         LogitDistance limit = LogitDistance.Of(theirs, expected, vocab);
         AddLargest(Name, found, limit.MaxAbsolute, rounded, expected);
+        results.Checks.Add(new VerificationCheck(Name, "root mean square", found.RootMeanSquare, limit.RootMeanSquare, Difference.Text($"{expected.Length} values")));
         results.Checks.Add(new VerificationCheck(Name, "mean KL", found.MeanDivergence, limit.MeanDivergence, Difference.Text($"{found.NumRows} rows")));
         string same = Difference.Text($"{found.NumRows - found.NumOtherChoices} of {found.NumRows} rows have the same largest logit, {limit.NumRows - limit.NumOtherChoices} of the other program's");
         results.Checks.Add(new VerificationCheck(Name, "choice falls short", found.LargestShortfall, limit.MaxAbsolute, same));

@@ -3,11 +3,12 @@ namespace MoeSharp.Verification;
 /// <summary>How far logits are from others, row by row.</summary>
 /// <param name="MaxAbsolute">Largest difference of a logit; infinite where one is not a number.</param>
 /// <param name="At">Where it is.</param>
+/// <param name="RootMeanSquare">Root of the mean square of all differences.</param>
 /// <param name="MeanDivergence">Mean over rows of the Kullback-Leibler divergence of the softmax from the expected one, nats.</param>
 /// <param name="NumOtherChoices">Rows whose largest logit is another one.</param>
 /// <param name="LargestShortfall">How far the expected logit of such a choice stays below the largest, at worst.</param>
 /// <param name="NumRows">Rows.</param>
-internal readonly record struct LogitDistance(double MaxAbsolute, int At, double MeanDivergence, int NumOtherChoices, double LargestShortfall, int NumRows)
+internal readonly record struct LogitDistance(double MaxAbsolute, int At, double RootMeanSquare, double MeanDivergence, int NumOtherChoices, double LargestShortfall, int NumRows)
 {
     /// <summary>Compares logits.</summary>
     /// <param name="actual">[rows, vocab].</param>
@@ -15,7 +16,7 @@ internal readonly record struct LogitDistance(double MaxAbsolute, int At, double
     /// <param name="vocab">Logits of a row.</param>
     public static LogitDistance Of(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, int vocab)
     {
-        (double largest, int at, double divergence, int others, double shortfall) = (0, 0, 0, 0, 0);
+        (double largest, int at, double squares, double divergence, int others, double shortfall) = (0, 0, 0, 0, 0, 0);
         int rows = expected.Length / vocab;
         for (int row = 0; row < rows; row++)
         {
@@ -28,6 +29,7 @@ internal readonly record struct LogitDistance(double MaxAbsolute, int At, double
             for (int i = 0; i < vocab; i++)
             {
                 double difference = Math.Abs(computed[i] - (double)wanted[i]);
+                squares += difference * difference;
                 if (!(difference <= largest))
                 {
                     (largest, at) = (double.IsNaN(difference) ? double.PositiveInfinity : difference, (row * vocab) + i);
@@ -35,7 +37,7 @@ internal readonly record struct LogitDistance(double MaxAbsolute, int At, double
             }
         }
 
-        return new LogitDistance(largest, at, divergence, others, shortfall, rows);
+        return new LogitDistance(largest, at, Math.Sqrt(squares / expected.Length), divergence, others, shortfall, rows);
     }
 
     // sum of p (log p - log q) with p from the expected logits; in double, so that near rows do not cancel.
