@@ -6,8 +6,8 @@ namespace MoeSharp.Bench;
 
 /// <summary>A whole model with random weights: reading a prompt, and writing alone and in company.</summary>
 /// <remarks>
-/// Weights are filled in packed form, so the model takes its own size in memory and seconds to make. Random weights route evenly, which is the
-/// dearest case for a batch. Sequences write behind 64 tokens. The limit of decoding is the bandwidth of reading these very weights, measured before and after, divided by the
+/// Weights are filled in packed form, so the model takes its own size in memory and seconds to make. Random tokens of random weights route nearly
+/// evenly, and the bytes of a step are those of the experts that it used. Sequences write behind 64 tokens. The limit of decoding is the bandwidth of reading these very weights, measured between the steps, divided by the
 /// bytes that a step must read; the limit of a prompt is the measured peak of 8-bit multiply-adds over those that its tokens need.
 /// </remarks>
 public static class DecodeBenchmarks
@@ -41,14 +41,9 @@ public static class DecodeBenchmarks
     private static double Measure(WorkerPool workers, string preset, WeightFormat format, int prompt, IReadOnlyList<int> batches, List<BenchResult> results)
     {
         string name = $"{preset} {format.Name()}";
-        long start = Stopwatch.GetTimestamp();
         using RandomModel model = new(preset, format, workers);
-        double fillSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         double gigabytes = model.WeightBytes / 1e9;
-        double readGbps = model.ReadGbps();
         double gops = MachineProbe.ByteGops(workers);
-        results.Add(new BenchResult($"{name} filling", gigabytes / fillSeconds, "GB/s", readGbps, gigabytes / fillSeconds / readGbps));
-
         using DecodeRun run = new(model, prompt, workers);
         double prefill = prompt / run.PromptSeconds();
         double prefillLimit = gops * 1e9 / (2.0 * model.ProductsPerToken);
@@ -57,11 +52,9 @@ public static class DecodeBenchmarks
         double alone = 0;
         foreach (int count in batches)
         {
-            double before = model.ReadGbps();
             double rate = count / run.StepSeconds(count);
-            readGbps = (before + model.ReadGbps()) / 2;
-            double bytes = model.BytesPerStep(count);
-            double limit = readGbps * 1e9 / bytes * count;
+            double bytes = model.BytesPerStep(count, run.UsedExperts);
+            double limit = run.ReadGbps * 1e9 / bytes * count;
             alone = count == 1 ? rate : alone;
             results.Add(new BenchResult($"{name} decode, {count} together, {bytes / 1e9:F3} GB per step", rate, "tokens/s", limit, rate / limit));
             AddParts($"{name} decode, {count} together", run, results);

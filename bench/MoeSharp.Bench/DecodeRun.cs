@@ -14,6 +14,7 @@ internal sealed class DecodeRun : IDisposable
     private const int MinSteps = 5;
     private const int MaxSteps = 48;
 
+    private readonly RandomModel _weights;
     private readonly LanguageModel _model;
     private readonly KeyValuePages _pages;
     private readonly ForwardContext _context;
@@ -25,6 +26,7 @@ internal sealed class DecodeRun : IDisposable
     /// <summary>Makes a run with a random prompt.</summary>
     public DecodeRun(RandomModel model, int prompt, WorkerPool workers)
     {
+        _weights = model;
         _model = model.Model;
         _pages = new KeyValuePages(ModelCacheLayout.Of(_model.Config), 8L << 30);
         _context = new ForwardContext(workers);
@@ -33,6 +35,12 @@ internal sealed class DecodeRun : IDisposable
 
     /// <summary>Seconds of the last measurement, and where they went.</summary>
     public double Seconds { get; private set; }
+
+    /// <summary>Median bandwidth of reading the weights, GB/s, probed between the steps of the last measurement.</summary>
+    public double ReadGbps { get; private set; }
+
+    /// <summary>Part of the experts that a step of the last measurement used, on average.</summary>
+    public double UsedExperts { get; private set; }
 
     /// <summary>Seconds per part in the last measurement.</summary>
     public IReadOnlyList<(string Part, double Seconds)> Parts { get; private set; } = [];
@@ -78,6 +86,8 @@ internal sealed class DecodeRun : IDisposable
         int[] token = new int[1];
         _context.Sequences = sequences;
         List<double> seconds = [];
+        List<double> reads = [];
+        double used = 0;
         for (int step = 0; step < Warmups + MaxSteps && (step < Warmups + MinSteps || seconds.Sum() < StepBudgetSeconds); step++)
         {
             if (step == Warmups)
@@ -93,6 +103,7 @@ internal sealed class DecodeRun : IDisposable
                 _batch.AddContinuation(sequence, token);
             }
 
+            reads.Add(_weights.ReadGbps());
             _context.Timer.Switch(StepPart.Other);
             long start = Stopwatch.GetTimestamp();
             _model.LogitsOf(_batch, rows, logits, _context);
@@ -101,6 +112,7 @@ internal sealed class DecodeRun : IDisposable
             if (step >= Warmups)
             {
                 seconds.Add(time);
+                used += ShareOfExperts();
             }
 
             for (int s = 0; s < count; s++)
@@ -117,6 +129,9 @@ internal sealed class DecodeRun : IDisposable
         }
 
         seconds.Sort();
+        reads.Sort();
+        ReadGbps = reads[reads.Count / 2];
+        UsedExperts = used / seconds.Count;
         return seconds[seconds.Count / 2];
     }
 
@@ -126,6 +141,12 @@ internal sealed class DecodeRun : IDisposable
         _context.Dispose();
         _begun?.Dispose();
         _pages.Dispose();
+    }
+
+    private double ShareOfExperts()
+    {
+        IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;
+        return layers.Count == 0 ? 0 : layers.Average(layer => layer.TokensPerExpert.Count(tokens => tokens > 0) / (double)layer.TokensPerExpert.Length);
     }
 
     private CachedSequence Begin()

@@ -12,6 +12,8 @@ internal sealed class RandomModel : IDisposable
     private const float Deviation = 0.02f;
 
     private readonly WorkerPool _workers;
+    private PackedMatrix[]? _large;
+    private int _turn;
 
     /// <summary>Builds and fills it.</summary>
     public RandomModel(string preset, WeightFormat format, WorkerPool workers)
@@ -43,28 +45,19 @@ internal sealed class RandomModel : IDisposable
     public long WeightBytes => Model.Parameters.Sum(BytesOf);
 
     /// <summary>Multiply-adds with weights per token, the head not included.</summary>
-    public double ProductsPerToken => Model.Parameters.Where(p => p.Shape.Rank >= 2 && p.Name is not ("embedding" or "head")).Sum(p => p.Shape.Length * Share(p, 1));
+    public double ProductsPerToken => Model.Parameters.Where(p => p.Shape.Rank >= 2 && p.Name is not ("embedding" or "head"))
+        .Sum(p => p.Shape.Length * (IsStack(p) ? (double)Model.Config.Moe!.TopK / p.Shape[0] : 1)); // a stack of experts comes with a mixture
 
-    /// <summary>Bytes that a step of so many sequences reads when tokens choose experts evenly.</summary>
-    public double BytesPerStep(int sequences) => Model.Parameters.Sum(p => p.Name == "embedding"
-        ? (double)BytesOf(p) / p.Shape[0] * sequences + (Model.Config.TieWordEmbeddings ? BytesOf(p) : 0)
-        : BytesOf(p) * Share(p, sequences));
+    /// <summary>Bytes that a step of so many sequences reads when it uses this part of the experts.</summary>
+    public double BytesPerStep(int sequences, double usedExperts) => Model.Parameters.Sum(p => p.Name == "embedding"
+        ? ((double)BytesOf(p) / p.Shape[0] * sequences) + (Model.Config.TieWordEmbeddings ? BytesOf(p) : 0)
+        : BytesOf(p) * (IsStack(p) ? usedExperts : 1));
 
-    /// <summary>Bandwidth of reading the weights once, all workers.</summary>
+    /// <summary>Bandwidth of reading one of the large weights, each in its turn, with all workers.</summary>
     public double ReadGbps()
     {
-        double bytes = 0;
-        double seconds = 0;
-        foreach (Parameter parameter in Model.Parameters)
-        {
-            if (parameter.Packed is { Bytes: > 16 * 1024 * 1024 } packed)
-            {
-                bytes += packed.Bytes;
-                seconds += packed.Bytes / MachineProbe.ReadGbps(_workers, packed.Memory);
-            }
-        }
-
-        return bytes / seconds;
+        PackedMatrix[] large = _large ??= [.. Model.Parameters.Select(p => p.Packed).OfType<PackedMatrix>().Where(packed => packed.Bytes > 24 * 1024 * 1024)];
+        return MachineProbe.ReadGbps(_workers, large[_turn++ % large.Length].Memory);
     }
 
     /// <inheritdoc/>
@@ -72,10 +65,5 @@ internal sealed class RandomModel : IDisposable
 
     private static long BytesOf(Parameter parameter) => parameter.Packed?.Bytes ?? (parameter.Shape.Length * sizeof(float));
 
-    // Part of a weight that so many tokens touch: of a stack of experts, those that at least one of them chooses.
-    private double Share(Parameter parameter, int tokens)
-    {
-        bool isStack = parameter.Shape.Rank == 3 && parameter.Name.Contains("experts", StringComparison.Ordinal);
-        return isStack && Model.Config.Moe is { } moe ? 1 - Math.Pow(1 - ((double)moe.TopK / parameter.Shape[0]), tokens) : 1;
-    }
+    private bool IsStack(Parameter parameter) => Model.Config.Moe is not null && parameter.Shape.Rank == 3 && parameter.Name.Contains("experts", StringComparison.Ordinal);
 }

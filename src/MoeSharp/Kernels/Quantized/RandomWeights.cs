@@ -34,7 +34,7 @@ internal static unsafe class RandomWeights
         for (int lane = 0; lane < StripLayout.Rows; lane++)
         {
             random.NextBytes(row);
-            SetScales(layout.Format, row, 1f / 64);
+            SetScales(layout.Format, row, 1f / 64, new Random(lane));
             BlockDecoder.Decode(layout.Format, row, values);
             double squares = 0;
             foreach (float value in values)
@@ -42,7 +42,7 @@ internal static unsafe class RandomWeights
                 squares += (double)value * value;
             }
 
-            SetScales(layout.Format, row, deviation / 64 / (float)Math.Sqrt(squares / columns));
+            SetScales(layout.Format, row, deviation / 64 / (float)Math.Sqrt(squares / columns), new Random(lane));
             fixed (byte* source = row)
             {
                 layout.Pack(source, rowBytes, lane, 1, columns, strip);
@@ -50,11 +50,13 @@ internal static unsafe class RandomWeights
         }
     }
 
-    private static void SetScales(WeightFormat format, Span<byte> row, float scale)
+    // Codes lie half a step off the centre; without signs that differ, every row would lean to the same side and all tokens would end up alike.
+    private static void SetScales(WeightFormat format, Span<byte> row, float magnitude, Random signs)
     {
         for (int at = 0; at < row.Length; at += format.BlockBytes())
         {
             Span<byte> block = row[at..];
+            float scale = signs.Next(2) == 0 ? magnitude : -magnitude;
             foreach (int offset in HalvesOf(format))
             {
                 BitConverter.TryWriteBytes(block[offset..], (Half)(scale * (offset == HalvesOf(format)[0] ? 1 : -MinimumShare(format))));
@@ -63,16 +65,16 @@ internal static unsafe class RandomWeights
             switch (format)
             {
                 case WeightFormat.MXFP4:
-                    block[0] = (byte)Math.Clamp(128 + Math.ILogB(scale), 2, 250);
+                    block[0] = (byte)Math.Clamp(128 + Math.ILogB(magnitude), 2, 250);
                     break;
                 case WeightFormat.F32 or WeightFormat.Q8K:
-                    BitConverter.TryWriteBytes(block, scale * (1 + (at % 97 / 97f)) * (at % 8 == 0 ? 1 : -1));
+                    BitConverter.TryWriteBytes(block, scale * (1 + (at % 97 / 97f)));
                     break;
                 case WeightFormat.F16:
-                    BitConverter.TryWriteBytes(block, (Half)(scale * (1 + (at % 97 / 97f)) * (at % 4 == 0 ? 1 : -1)));
+                    BitConverter.TryWriteBytes(block, (Half)(scale * (1 + (at % 97 / 97f))));
                     break;
                 case WeightFormat.BF16:
-                    BitConverter.TryWriteBytes(block, (ushort)(BitConverter.SingleToUInt32Bits(scale * (1 + (at % 97 / 97f)) * (at % 4 == 0 ? 1 : -1)) >> 16));
+                    BitConverter.TryWriteBytes(block, (ushort)(BitConverter.SingleToUInt32Bits(scale * (1 + (at % 97 / 97f))) >> 16));
                     break;
             }
         }

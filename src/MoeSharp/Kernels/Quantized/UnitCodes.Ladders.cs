@@ -11,7 +11,7 @@ internal readonly unsafe struct IQ4NLCodes : IUnitCodes
     private static Vector128<byte> Ladder
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => (BlockDecoder.UnevenLadder + Vector128.Create((sbyte)-128)).AsByte();
+        get => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
     }
 
     public static WeightFormat Format => WeightFormat.IQ4NL;
@@ -73,7 +73,7 @@ internal readonly unsafe struct MXFP4Codes : IUnitCodes
     private static Vector128<byte> Ladder
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => (BlockDecoder.DoubledFloat4 + Vector128.Create((sbyte)16)).AsByte();
+        get => Vector128.Create((byte)16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4);
     }
 
     public static WeightFormat Format => WeightFormat.MXFP4;
@@ -137,7 +137,7 @@ internal readonly unsafe struct IQ4XSCodes : IUnitCodes
     private static Vector128<byte> Ladder
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => (BlockDecoder.UnevenLadder + Vector128.Create((sbyte)-128)).AsByte();
+        get => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
     }
 
     public static WeightFormat Format => WeightFormat.IQ4XS;
