@@ -152,7 +152,7 @@ internal sealed class WeightLoader
         {
             float[] values = ArrayPool<float>.Shared.Rent(length);
             WeightRows.Read(_source, tensor, slice, sliceRow, values.AsSpan(0, length));
-            BlockEncoder.Encode(piece.Format, values.AsSpan(0, length), [], blocks.AsSpan(0, bytes));
+            RowEncoder.Encode(_source.Description, tensor.Name, piece.Format, values.AsSpan(0, length), [], blocks.AsSpan(0, bytes));
             ArrayPool<float>.Shared.Return(values);
         }
 

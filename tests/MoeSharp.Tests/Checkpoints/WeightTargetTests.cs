@@ -1,4 +1,5 @@
 using MoeSharp.Checkpoints;
+using MoeSharp.Checkpoints.Export;
 using MoeSharp.Inference;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Kernels.Quantized;
@@ -141,6 +142,34 @@ public sealed class WeightTargetTests
         using CancellationTokenSource stop = new();
         LoadOptions options = new() { Threads = 1, Progress = _ => stop.Cancel() };
         Assert.ThrowsAny<OperationCanceledException>(() => files.Load(options, stop.Token));
+    }
+
+    [Fact]
+    public void A_weight_that_is_not_finite_is_named()
+    {
+        const string Name = "blk.1.attn_q.weight";
+        using TemporaryFolder folder = new();
+        File.Copy(GgufModelTests.Fixture("deepseek", "model.gguf"), folder["nan.gguf"]);
+        File.SetAttributes(folder["nan.gguf"], FileAttributes.Normal);
+        long offset;
+        using (GgufFile file = GgufFile.Open(folder["nan.gguf"]))
+        {
+            offset = file.Tensor(Name).Offset;
+        }
+
+        using (FileStream stream = File.OpenWrite(folder["nan.gguf"]))
+        {
+            stream.Position = offset + (7 * sizeof(float));
+            stream.Write(BitConverter.GetBytes(float.NaN));
+        }
+
+        using ModelFiles files = ModelFiles.Open(folder["nan.gguf"]);
+        FileFormatException loading = Assert.Throws<FileFormatException>(() => files.Load(new LoadOptions { Weights = WeightTarget.Parse("q8_0"), Threads = 1 }, TestContext.Current.CancellationToken).Dispose());
+        FileFormatException writing = Assert.Throws<FileFormatException>(() => ModelExport.Write(files, folder["out.gguf"], new ExportOptions { Weights = WeightTarget.Parse("q4_0"), Threads = 2 }, TestContext.Current.CancellationToken));
+
+        Assert.Contains(Name, loading.Message, StringComparison.Ordinal);
+        Assert.Contains(Name, writing.Message, StringComparison.Ordinal);
+        Assert.Equal([folder["nan.gguf"]], Directory.GetFiles(folder.Path));
     }
 
     [Fact]

@@ -15,6 +15,9 @@ internal sealed class ParameterReader
             .ToDictionary(group => group.Key, group => group.OrderBy(slice => slice.FirstElement).ToArray(), StringComparer.Ordinal);
     }
 
+    /// <summary>Where the elements come from, for messages.</summary>
+    public string Description => _source.Description;
+
     /// <summary>Reads elements as floats.</summary>
     /// <param name="parameter">Name.</param>
     /// <param name="first">First element; the beginning of a row.</param>

@@ -94,7 +94,7 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
                 Array.Resize(ref values, Math.Max(values.Length, count));
                 ReadPiece(tensor, whole, first + done, values.AsSpan(0, count));
                 float[] weights = isRun && format.BlockLength() > 1 && importance is not null ? importance.Find(slice.ParameterName, group, columns) : [];
-                BlockEncoder.Encode(format, values.AsSpan(0, count), weights, target);
+                RowEncoder.Encode(reader.Description, tensor.Name, format, values.AsSpan(0, count), weights, target);
             }
 
             done += count;
