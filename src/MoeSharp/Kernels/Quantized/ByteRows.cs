@@ -75,6 +75,9 @@ internal unsafe struct ByteRows
     /// <summary>From a row to what rounding it left over; 0 where that is not kept.</summary>
     public nint RestOffset;
 
+    /// <summary>1 where every row is followed by what rounding it left over, as a row of its own, otherwise 0.</summary>
+    public int RestShift;
+
     /// <summary>Bytes that a unit takes.</summary>
     public static int BytesOfUnit(bool hasPairs) => hasPairs ? WithPairs : EvenPairs;
 
@@ -82,8 +85,9 @@ internal unsafe struct ByteRows
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly byte* Row(int i)
     {
-        int row = Gather == null ? First + i : Gather[First + i];
-        return Values + (((nint)row * Step + Shift) * Stride);
+        int row = First + (i >> RestShift);
+        row = Gather == null ? row : Gather[row];
+        return Values + (((nint)row * Step + Shift) * Stride) + ((i & RestShift) * RestOffset);
     }
 
     /// <summary>Rounds one row of floats.</summary>

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels.Quantized;
 
-/// <summary>How codes of 4, 5 and 8 bits lie in a unit, and how they get there.</summary>
+/// <summary>How codes of 2 to 8 bits lie in a unit, and how they get there.</summary>
 /// <remarks>
 /// Nibbles: vector g (64 bytes) holds column group g in its low nibbles and group g + 4 in its high ones; as in a file's block of 32,
 /// where byte j holds columns j and j + 16. Fifth bits: one vector more, whose byte i of a row holds the bits of columns i, 4 + i, 8 + i, ...
@@ -18,6 +18,9 @@ internal static unsafe class CodeBits
 
     /// <summary>Bytes of a unit's codes of two bits: byte i of a row in the first vector holds columns i, 4 + i, 8 + i and 12 + i, in the second those 16 further on.</summary>
     public const int TwoBitBytes = 2 * Vector;
+
+    /// <summary>Bytes of a unit's codes of six bits: of each half, vector g holds column group g, and in its two highest bits a part of group 3, the highest bits first.</summary>
+    public const int SixBitBytes = 6 * Vector;
 
     private const ulong LowNibbles = 0x0F0F0F0F0F0F0F0F;
 
@@ -47,16 +50,34 @@ internal static unsafe class CodeBits
         c1 = L.Or(c1, L.And(high, L.BroadcastByte(0x10)));
     }
 
-    /// <summary>Groups g and g + 4 of two bits.</summary>
+    /// <summary>The four groups of a half (0 or 1) of two bits.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void TwoBits<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void TwoBits<L, V, F>(byte* unit, int half, out V c0, out V c1, out V c2, out V c3)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged
     {
-        V mask = L.BroadcastByte(0x03);
-        c0 = L.And(L.ShiftRight(L.Load(unit), 2 * g), mask);
-        c1 = L.And(L.ShiftRight(L.Load(unit + Vector), 2 * g), mask);
+        V all = L.Load(unit + (half * Vector)), mask = L.BroadcastByte(0x03);
+        c0 = L.And(all, mask);
+        c1 = L.And(L.ShiftRight(all, 2), mask);
+        c2 = L.And(L.ShiftRight(all, 4), mask);
+        c3 = L.And(L.ShiftRight(all, 6), mask);
+    }
+
+    /// <summary>The four groups of a half (0 or 1) of six bits: nine instructions.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SixBits<L, V, F>(byte* unit, int half, out V c0, out V c1, out V c2, out V c3)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged
+    {
+        byte* source = unit + (half * SixBitBytes / 2);
+        V mask = L.BroadcastByte(0x3F), v0 = L.Load(source), v1 = L.Load(source + Vector), v2 = L.Load(source + (2 * Vector));
+        c0 = L.And(v0, mask);
+        c1 = L.And(v1, mask);
+        c2 = L.And(v2, mask);
+        V lower = L.Or(L.And(L.ShiftRight(v1, 4), L.BroadcastByte(0x0C)), L.And(L.ShiftRight(v2, 6), L.BroadcastByte(0x03)));
+        c3 = L.Or(L.And(L.ShiftRight(v0, 2), L.BroadcastByte(0x30)), lower);
     }
 
     /// <summary>Stores 32 codes of two bits of one row, taken from that place of 32 bytes.</summary>
@@ -87,28 +108,34 @@ internal static unsafe class CodeBits
         }
     }
 
-    /// <summary>Stores 32 codes of six bits of one row: nibbles, then two bits.</summary>
+    /// <summary>Stores 32 codes of six bits of one row.</summary>
     public static void StoreSix(byte* unit, int lane, byte* source)
     {
-        for (int g = 0; g < 4; g++)
+        for (int half = 0; half < 2; half++)
         {
-            *(uint*)(unit + (g * Vector) + (4 * lane)) = (((uint*)source)[g] & 0x0F0F0F0F) | ((((uint*)source)[g + 4] & 0x0F0F0F0F) << 4);
+            uint* groups = (uint*)source + (4 * half);
+            for (int g = 0; g < 3; g++)
+            {
+                uint part = (groups[3] >> (4 - (2 * g))) & 0x03030303;
+                *(uint*)(unit + (((3 * half) + g) * Vector) + (4 * lane)) = groups[g] | (part << 6);
+            }
         }
-
-        StoreTwo(unit + NibbleBytes, lane, source, 4);
     }
 
     /// <summary>The opposite of <see cref="StoreSix"/>.</summary>
     public static void LoadSix(byte* unit, int lane, byte* target)
     {
-        for (int g = 0; g < 4; g++)
+        for (int half = 0; half < 2; half++)
         {
-            uint both = *(uint*)(unit + (g * Vector) + (4 * lane));
-            ((uint*)target)[g] = both & 0x0F0F0F0F;
-            ((uint*)target)[g + 4] = (both >> 4) & 0x0F0F0F0F;
+            uint* groups = (uint*)target + (4 * half);
+            groups[3] = 0;
+            for (int g = 0; g < 3; g++)
+            {
+                uint stored = *(uint*)(unit + (((3 * half) + g) * Vector) + (4 * lane));
+                groups[g] = stored & 0x3F3F3F3F;
+                groups[3] |= ((stored >> 6) & 0x03030303) << (4 - (2 * g));
+            }
         }
-
-        OrTwo(unit + NibbleBytes, lane, target, 4);
     }
 
     /// <summary>Stores sixteen bytes of nibbles of one row.</summary>

@@ -21,19 +21,13 @@ internal readonly unsafe struct Q6KCodes : IHalfCodes
     // Files give six bits to the few matrices that the result is most sensitive to (values, part of the down projections, the head).
     public static bool TakesRest => true;
 
-    public static int UnitBytes => CodeBits.NibbleBytes + CodeBits.TwoBitBytes;
+    public static int UnitBytes => CodeBits.SixBitBytes;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Half<L, V, F>(byte* unit, int half, out V c0, out V c1, out V c2, out V c3)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
-        where F : unmanaged
-    {
-        CodeBits.Nibbles<L, V, F>(unit, g, out c0, out c1);
-        CodeBits.TwoBits<L, V, F>(unit + CodeBits.NibbleBytes, g, out V high0, out V high1);
-        c0 = L.Or(c0, L.ShiftLeft(high0, 4));
-        c1 = L.Or(c1, L.ShiftLeft(high1, 4));
-    }
+        where F : unmanaged => CodeBits.SixBits<L, V, F>(unit, half, out c0, out c1, out c2, out c3);
 
     // Of each 128 columns, 32 bytes hold the low bits of columns l and 64 + l, 32 more those of 32 + l and 96 + l; byte l of the high
     // bits holds those of all four.
@@ -101,15 +95,17 @@ internal readonly unsafe struct Q3KCodes : IHalfCodes
     public static int UnitBytes => CodeBits.TwoBitBytes + CodeBits.Vector;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Half<L, V, F>(byte* unit, int half, out V c0, out V c1, out V c2, out V c3)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged
     {
-        CodeBits.TwoBits<L, V, F>(unit, g, out c0, out c1);
-        V third = L.ShiftRight(L.Load(unit + CodeBits.TwoBitBytes), g); // bit 0: group g, bit 4: group g + 4
-        c0 = L.Or(c0, L.ShiftLeft(L.And(third, L.BroadcastByte(0x01)), 2));
-        c1 = L.Or(c1, L.ShiftRight(L.And(third, L.BroadcastByte(0x10)), 2));
+        CodeBits.TwoBits<L, V, F>(unit, half, out c0, out c1, out c2, out c3);
+        V third = L.Load(unit + CodeBits.TwoBitBytes), mask = L.BroadcastByte(0x04); // bit g: group g of the first half, bit 4 + g: of the second
+        c0 = L.Or(c0, L.And(half == 0 ? L.ShiftLeft(third, 2) : L.ShiftRight(third, 2), mask));
+        c1 = L.Or(c1, L.And(half == 0 ? L.ShiftLeft(third, 1) : L.ShiftRight(third, 3), mask));
+        c2 = L.Or(c2, L.And(half == 0 ? third : L.ShiftRight(third, 4), mask));
+        c3 = L.Or(c3, L.And(L.ShiftRight(third, half == 0 ? 1 : 5), mask));
     }
 
     public static void Pack(byte* block, byte* scales, byte* codes, int lane)
@@ -170,10 +166,10 @@ internal readonly unsafe struct Q2KCodes : IHalfCodes
     public static int UnitBytes => CodeBits.TwoBitBytes;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Half<L, V, F>(byte* unit, int half, out V c0, out V c1, out V c2, out V c3)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
-        where F : unmanaged => CodeBits.TwoBits<L, V, F>(unit, g, out c0, out c1);
+        where F : unmanaged => CodeBits.TwoBits<L, V, F>(unit, half, out c0, out c1, out c2, out c3);
 
     public static void Pack(byte* block, byte* scales, byte* codes, int lane)
     {

@@ -1,11 +1,12 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels.Quantized;
 
 /// <summary>The inner loop of products with bytes for formats with a scale per half of a unit: up to four activation rows times one strip.</summary>
 /// <remarks>
 /// Whole scales stay in the integer sums, which are exact (at most 2 * 128 * 16 * 32 * 127 = 16.6 million), so a unit costs one float step as
-/// elsewhere. Legend as in <see cref="UnitTile{C, L, V, F}"/>; the second digit of i is the half.
+/// elsewhere. Legend as in <see cref="UnitTile{C, L, V, F}"/>. What rounding the activations left over is a row of its own beside theirs.
 /// </remarks>
 internal static unsafe class HalfTile<C, L, V, F>
     where C : struct, IHalfCodes
@@ -13,6 +14,8 @@ internal static unsafe class HalfTile<C, L, V, F>
     where V : unmanaged
     where F : unmanaged
 {
+    private const int Near = 512; // bytes ahead for the first-level cache, as in UnitAhead
+
     /// <summary>y[t, r] = activation row t times row r of the strip.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Compute<T>(in UnitOperands operands, float* y, nint ldy)
@@ -29,7 +32,7 @@ internal static unsafe class HalfTile<C, L, V, F>
         {
             if (asks)
             {
-                UnitAhead.Ask(C.UnitBytes, false, scales, scales, codes, codes, ahead, operands.StripBytes);
+                Ask(scales + ahead, codes + Near);
                 ahead += bytesPerUnit;
             }
 
@@ -37,39 +40,25 @@ internal static unsafe class HalfTile<C, L, V, F>
             byte* whole = super + HalfScales.WholeOffset(C.HasMinimum) + ((unit & 7) * HalfScales.WholeBytes(C.HasMinimum));
             V pairs = L.LoadPairs(whole + row, whole + StripLayout.Rows + row);
             V first = L.FirstOfPairs(pairs), second = L.SecondOfPairs(pairs);
-            V i00 = L.Zero, i01 = i00, i10 = i00, i11 = i00, i20 = i00, i21 = i00, i30 = i00, i31 = i00;
-            for (int g = 0; g < 4; g++)
-            {
-                C.Pair<L, V, F>(codes, g, out V c0, out V c1);
-                nint group = at + ByteRows.Bytes + (4 * g);
-                i00 = L.AddHalf(C.Size, i00, c0, L.Broadcast(x0 + group), first);
-                i01 = L.AddHalf(C.Size, i01, c1, L.Broadcast(x0 + group + 16), second);
-                if (T.Count > 1)
-                {
-                    i10 = L.AddHalf(C.Size, i10, c0, L.Broadcast(x1 + group), first);
-                    i11 = L.AddHalf(C.Size, i11, c1, L.Broadcast(x1 + group + 16), second);
-                }
-
-                if (T.Count > 2)
-                {
-                    i20 = L.AddHalf(C.Size, i20, c0, L.Broadcast(x2 + group), first);
-                    i21 = L.AddHalf(C.Size, i21, c1, L.Broadcast(x2 + group + 16), second);
-                }
-
-                if (T.Count > 3)
-                {
-                    i30 = L.AddHalf(C.Size, i30, c0, L.Broadcast(x3 + group), first);
-                    i31 = L.AddHalf(C.Size, i31, c1, L.Broadcast(x3 + group + 16), second);
-                }
-            }
-
+            nint group = at + ByteRows.Bytes;
+            C.Half<L, V, F>(codes, 0, out V c0, out V c1, out V c2, out V c3);
+            V i0 = L.HalfProducts(C.Size, c0, c1, c2, c3, x0 + group, first);
+            V i1 = T.Count > 1 ? L.HalfProducts(C.Size, c0, c1, c2, c3, x1 + group, first) : i0;
+            V i2 = T.Count > 2 ? L.HalfProducts(C.Size, c0, c1, c2, c3, x2 + group, first) : i0;
+            V i3 = T.Count > 3 ? L.HalfProducts(C.Size, c0, c1, c2, c3, x3 + group, first) : i0;
+            group += StripLayout.UnitColumns / 2;
+            C.Half<L, V, F>(codes, 1, out c0, out c1, out c2, out c3);
+            i0 = L.Sum(i0, L.HalfProducts(C.Size, c0, c1, c2, c3, x0 + group, second));
+            i1 = T.Count > 1 ? L.Sum(i1, L.HalfProducts(C.Size, c0, c1, c2, c3, x1 + group, second)) : i0;
+            i2 = T.Count > 2 ? L.Sum(i2, L.HalfProducts(C.Size, c0, c1, c2, c3, x2 + group, second)) : i0;
+            i3 = T.Count > 3 ? L.Sum(i3, L.HalfProducts(C.Size, c0, c1, c2, c3, x3 + group, second)) : i0;
             F scale = L.LoadHalves(super + (2 * row));
             F minimum = C.HasMinimum ? L.LoadHalves(super + (2 * StripLayout.Rows) + (2 * row)) : scale;
             V minima = C.HasMinimum ? L.LoadPairs(whole + (2 * StripLayout.Rows) + row, whole + (3 * StripLayout.Rows) + row) : pairs;
-            f0 = Sum(x0 + at, L.FinishHalves(C.Size, i00, i01, first, second), pairs, scale, minima, minimum, f0);
-            f1 = T.Count > 1 ? Sum(x1 + at, L.FinishHalves(C.Size, i10, i11, first, second), pairs, scale, minima, minimum, f1) : f1;
-            f2 = T.Count > 2 ? Sum(x2 + at, L.FinishHalves(C.Size, i20, i21, first, second), pairs, scale, minima, minimum, f2) : f2;
-            f3 = T.Count > 3 ? Sum(x3 + at, L.FinishHalves(C.Size, i30, i31, first, second), pairs, scale, minima, minimum, f3) : f3;
+            f0 = Sum(x0 + at, i0, pairs, scale, minima, minimum, f0);
+            f1 = T.Count > 1 ? Sum(x1 + at, i1, pairs, scale, minima, minimum, f1) : f1;
+            f2 = T.Count > 2 ? Sum(x2 + at, i2, pairs, scale, minima, minimum, f2) : f2;
+            f3 = T.Count > 3 ? Sum(x3 + at, i3, pairs, scale, minima, minimum, f3) : f3;
         }
 
         L.Store(y, f0);
@@ -86,6 +75,33 @@ internal static unsafe class HalfTile<C, L, V, F>
         if (T.Count > 3)
         {
             L.Store(y + (3 * ldy), f3);
+        }
+    }
+
+    // One by one: the compiler keeps a loop here, whose counting costs as much as the products.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ask(byte* far, byte* near)
+    {
+        AskLine(far, near, 0);
+        AskLine(far, near, 1);
+        AskLine(far, near, 2);
+        AskLine(far, near, 3);
+        AskLine(far, near, 4);
+        AskLine(far, near, 5);
+        AskLine(far, near, 6);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AskLine(byte* far, byte* near, int line)
+    {
+        if (Sse.IsSupported && line * CodeBits.Vector <= C.UnitBytes)
+        {
+            Sse.Prefetch1(far + (line * CodeBits.Vector));
+        }
+
+        if (Sse.IsSupported && line * CodeBits.Vector < C.UnitBytes)
+        {
+            Sse.Prefetch0(near + (line * CodeBits.Vector));
         }
     }
 

@@ -25,8 +25,8 @@ internal unsafe interface IHalfCodes
     /// <summary>Bytes of a unit's codes, sixteen rows.</summary>
     static abstract int UnitBytes { get; }
 
-    /// <summary>Codes of column groups g (of the first half) and g + 4 (of the second), g from 0 to 3.</summary>
-    static abstract void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    /// <summary>Codes of the four column groups of a half (0 or 1).</summary>
+    static abstract void Half<L, V, F>(byte* unit, int half, out V c0, out V c1, out V c2, out V c3)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged;

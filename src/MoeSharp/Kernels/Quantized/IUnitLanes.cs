@@ -83,11 +83,18 @@ internal unsafe interface IUnitLanes<V, F>
     /// <summary>Per row the second of a pair, twice.</summary>
     static abstract V SecondOfPairs(V pairs);
 
-    /// <summary>sum + c x for half a unit; the scale (the same 16-bit number twice) may enter now or in <see cref="FinishHalves"/>.</summary>
-    static abstract V AddHalf(CodeSize size, V sum, V c, V x, V scale);
+    /// <summary>Per row scale times the sum of c x over the sixteen columns of half a unit, as 32-bit numbers.</summary>
+    /// <param name="size">Size of the codes; only small ones below 8 and medium ones fit.</param>
+    /// <param name="c0">Codes of the first four columns; the others follow.</param>
+    /// <param name="c1">Of the next four.</param>
+    /// <param name="c2">Of the next four.</param>
+    /// <param name="c3">Of the last four.</param>
+    /// <param name="x">The sixteen activations.</param>
+    /// <param name="scale">The same 16-bit number twice.</param>
+    static abstract V HalfProducts(CodeSize size, V c0, V c1, V c2, V c3, byte* x, V scale);
 
-    /// <summary>The 32-bit sum of both halves, each times its scale.</summary>
-    static abstract V FinishHalves(CodeSize size, V first, V second, V firstScale, V secondScale);
+    /// <summary>a + b of 32-bit numbers.</summary>
+    static abstract V Sum(V a, V b);
 
     /// <summary>a - b of 32-bit numbers.</summary>
     static abstract V Subtract(V a, V b);

@@ -210,13 +210,16 @@ internal unsafe struct PackedProduct
                     float* y = Product.Y + (rowBegin * Product.StrideY) + segment.OffsetY + part.FirstRow + firstRow;
                     byte* strips = Product.Weights.Strip(segment.Group, part, firstRow);
                     int numStrips = (columns + StripLayout.Rows - 1) / StripLayout.Rows;
-                    part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, y, Product.StrideY, columns);
                     if (Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesRest)
                     {
-                        float* rest = Pool.Scratch(worker, RowsPerFloatItem * PairRows);
-                        bytes.Values += bytes.RestOffset;
-                        part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, rest, PairRows, columns);
-                        Add(rest, bytes.Count, columns, y, Product.StrideY);
+                        float* both = Pool.Scratch(worker, 2 * RowsPerFloatItem * PairRows);
+                        (bytes.RestShift, bytes.Count) = (1, 2 * bytes.Count);
+                        part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, both, PairRows, columns);
+                        Join(both, rowEnd - rowBegin, columns, y, Product.StrideY);
+                    }
+                    else
+                    {
+                        part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, y, Product.StrideY, columns);
                     }
                 }
                 else
@@ -231,13 +234,14 @@ internal unsafe struct PackedProduct
         }
     }
 
-    private static void Add(float* rest, int rows, int columns, float* y, nint strideY)
+    // y = rows of rounded activations plus those of what rounding left over, which stand between them.
+    private static void Join(float* both, int rows, int columns, float* y, nint strideY)
     {
-        for (int row = 0; row < rows; row++, rest += PairRows, y += strideY)
+        for (int row = 0; row < rows; row++, both += 2 * PairRows, y += strideY)
         {
             for (int column = 0; column < columns; column++)
             {
-                y[column] += rest[column];
+                y[column] = both[column] + both[PairRows + column];
             }
         }
     }

@@ -68,12 +68,15 @@ internal readonly unsafe struct UnitLanes128 : IUnitLanes<Vector128<byte>, Vecto
         (Vector128.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector128.Create(unchecked((int)0xFFFF0000)))).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> AddHalf(CodeSize size, Vector128<byte> sum, Vector128<byte> c, Vector128<byte> x, Vector128<byte> scale) =>
-        (sum.AsInt32() + FourProducts(c, x)).AsByte();
+    public static Vector128<byte> HalfProducts(CodeSize size, Vector128<byte> c0, Vector128<byte> c1, Vector128<byte> c2, Vector128<byte> c3, byte* x, Vector128<byte> scale)
+    {
+        Vector128<int> p01 = FourProducts(c0, Broadcast(x)) + FourProducts(c1, Broadcast(x + 4));
+        Vector128<int> p23 = FourProducts(c2, Broadcast(x + 8)) + FourProducts(c3, Broadcast(x + 12));
+        return ((p01 + p23) * (scale.AsInt32() >> 16)).AsByte();
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> FinishHalves(CodeSize size, Vector128<byte> first, Vector128<byte> second, Vector128<byte> firstScale, Vector128<byte> secondScale) =>
-        ((first.AsInt32() * (firstScale.AsInt32() >> 16)) + (second.AsInt32() * (secondScale.AsInt32() >> 16))).AsByte();
+    public static Vector128<byte> Sum(Vector128<byte> a, Vector128<byte> b) => (a.AsInt32() + b.AsInt32()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Subtract(Vector128<byte> a, Vector128<byte> b) => (a.AsInt32() - b.AsInt32()).AsByte();

@@ -157,23 +157,23 @@ internal readonly unsafe struct UnitLanes256<D> : IUnitLanes<Vector256<byte>, Ve
         (Vector256.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector256.Create(unchecked((int)0xFFFF0000)))).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> AddHalf(CodeSize size, Vector256<byte> sum, Vector256<byte> c, Vector256<byte> x, Vector256<byte> scale)
+    public static Vector256<byte> HalfProducts(CodeSize size, Vector256<byte> c0, Vector256<byte> c1, Vector256<byte> c2, Vector256<byte> c3, byte* x, Vector256<byte> scale)
     {
         if (!D.UsesPairs)
         {
-            return D.Add(size, sum, c, x);
+            Vector256<byte> sum = D.Add(size, D.Add(size, Zero, c0, Broadcast(x), c1, Broadcast(x + 4)), c2, Broadcast(x + 8), c3, Broadcast(x + 12));
+            return (sum.AsInt32() * (scale.AsInt32() >> 16)).AsByte();
         }
 
-        Vector256<short> products = Avx2.MultiplyAddAdjacent(c, x.AsSByte());
-        return size == CodeSize.Small ? (sum.AsInt16() + products).AsByte() : (sum.AsInt32() + Avx2.MultiplyAddAdjacent(products, scale.AsInt16())).AsByte();
+        Vector256<short> p01 = Avx2.MultiplyAddAdjacent(c0, Broadcast(x).AsSByte()) + Avx2.MultiplyAddAdjacent(c1, Broadcast(x + 4).AsSByte());
+        Vector256<short> p23 = Avx2.MultiplyAddAdjacent(c2, Broadcast(x + 8).AsSByte()) + Avx2.MultiplyAddAdjacent(c3, Broadcast(x + 12).AsSByte());
+        return size == CodeSize.Small
+            ? Avx2.MultiplyAddAdjacent(p01 + p23, scale.AsInt16()).AsByte()
+            : (Avx2.MultiplyAddAdjacent(p01, scale.AsInt16()) + Avx2.MultiplyAddAdjacent(p23, scale.AsInt16())).AsByte();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> FinishHalves(CodeSize size, Vector256<byte> first, Vector256<byte> second, Vector256<byte> firstScale, Vector256<byte> secondScale) =>
-        !D.UsesPairs ? ((first.AsInt32() * (firstScale.AsInt32() >> 16)) + (second.AsInt32() * (secondScale.AsInt32() >> 16))).AsByte()
-        : size == CodeSize.Small
-            ? (Avx2.MultiplyAddAdjacent(first.AsInt16(), firstScale.AsInt16()) + Avx2.MultiplyAddAdjacent(second.AsInt16(), secondScale.AsInt16())).AsByte()
-            : (first.AsInt32() + second.AsInt32()).AsByte();
+    public static Vector256<byte> Sum(Vector256<byte> a, Vector256<byte> b) => (a.AsInt32() + b.AsInt32()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Subtract(Vector256<byte> a, Vector256<byte> b) => (a.AsInt32() - b.AsInt32()).AsByte();

@@ -88,17 +88,17 @@ internal readonly unsafe struct UnitLanes512 : IUnitLanes<Vector512<byte>, Vecto
         (Vector512.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector512.Create(unchecked((int)0xFFFF0000)))).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> AddHalf(CodeSize size, Vector512<byte> sum, Vector512<byte> c, Vector512<byte> x, Vector512<byte> scale)
+    public static Vector512<byte> HalfProducts(CodeSize size, Vector512<byte> c0, Vector512<byte> c1, Vector512<byte> c2, Vector512<byte> c3, byte* x, Vector512<byte> scale)
     {
-        Vector512<short> products = Avx512BW.MultiplyAddAdjacent(c, x.AsSByte());
-        return size == CodeSize.Small ? (sum.AsInt16() + products).AsByte() : (sum.AsInt32() + Avx512BW.MultiplyAddAdjacent(products, scale.AsInt16())).AsByte();
+        Vector512<short> p01 = Avx512BW.MultiplyAddAdjacent(c0, Broadcast(x).AsSByte()) + Avx512BW.MultiplyAddAdjacent(c1, Broadcast(x + 4).AsSByte());
+        Vector512<short> p23 = Avx512BW.MultiplyAddAdjacent(c2, Broadcast(x + 8).AsSByte()) + Avx512BW.MultiplyAddAdjacent(c3, Broadcast(x + 12).AsSByte());
+        return size == CodeSize.Small
+            ? Avx512BW.MultiplyAddAdjacent(p01 + p23, scale.AsInt16()).AsByte()
+            : (Avx512BW.MultiplyAddAdjacent(p01, scale.AsInt16()) + Avx512BW.MultiplyAddAdjacent(p23, scale.AsInt16())).AsByte();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> FinishHalves(CodeSize size, Vector512<byte> first, Vector512<byte> second, Vector512<byte> firstScale, Vector512<byte> secondScale) =>
-        size == CodeSize.Small
-            ? (Avx512BW.MultiplyAddAdjacent(first.AsInt16(), firstScale.AsInt16()) + Avx512BW.MultiplyAddAdjacent(second.AsInt16(), secondScale.AsInt16())).AsByte()
-            : (first.AsInt32() + second.AsInt32()).AsByte();
+    public static Vector512<byte> Sum(Vector512<byte> a, Vector512<byte> b) => (a.AsInt32() + b.AsInt32()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Subtract(Vector512<byte> a, Vector512<byte> b) => (a.AsInt32() - b.AsInt32()).AsByte();
