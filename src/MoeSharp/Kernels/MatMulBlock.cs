@@ -66,6 +66,13 @@ internal unsafe struct MatMulProduct
     // Few rows do not pay for a copy of B: where B is stored along the columns, tiles read it in place.
     private const int RowsToReadInPlace = 48;
 
+    /// <summary>Depth of the blocks that a sum of so many terms, at least one, is cut into; the last may be shorter.</summary>
+    public static int BlockOf(int depth)
+    {
+        int numBlocks = (depth + DepthBlock - 1) / DepthBlock;
+        return ((depth + numBlocks - 1) / numBlocks + 15) / 16 * 16;
+    }
+
     /// <summary>Computes a task's rectangle of C.</summary>
     /// <param name="task">The rectangle.</param>
     /// <param name="scratch">Memory of at least <see cref="ScratchFloats"/> floats that belongs to the calling worker.</param>
@@ -79,8 +86,7 @@ internal unsafe struct MatMulProduct
             return;
         }
 
-        int numBlocks = (depth + DepthBlock - 1) / DepthBlock;
-        int block = ((depth + numBlocks - 1) / numBlocks + 15) / 16 * 16;
+        int block = BlockOf(depth);
         int numRows = task.RowEnd - task.RowBegin;
         for (int begin = 0; begin < depth; begin += block)
         {

@@ -22,6 +22,7 @@ internal unsafe struct PackedProduct
     private const long CostWorthThreads = 64 * 1024; // multiply-adds, about 1 us of one core
     private const int RowsPerItem = 128;
     private const int RowsPerFloatItem = 512; // the weights are decoded once per item
+    private const int FewRows = 8; // plain numbers are widened in registers, once per four rows
     private const int PairRows = 2 * StripLayout.Rows;
     private const long RunBytes = 256 * 1024; // of weights, a few microseconds of reading
     private const long RunCost = 8 * 1024 * 1024; // multiply-adds, some 50 us
@@ -222,6 +223,10 @@ internal unsafe struct PackedProduct
                         part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, y, Product.StrideY, columns);
                     }
                 }
+                else if (part.Layout.IsInterleaved && rowEnd - rowBegin <= FewRows && Product.Instructions != UnitInstructions.Portable)
+                {
+                    Product.MultiplyFew(segment, part, firstRow, columns, rowBegin, rowEnd);
+                }
                 else
                 {
                     Product.MultiplyFloats(Pool.Scratch(worker, MatMulProduct.ScratchFloats + ((long)PairRows * Product.Weights.Columns)), segment, part, firstRow, columns, rowBegin, rowEnd);
@@ -246,21 +251,37 @@ internal unsafe struct PackedProduct
         }
     }
 
+    private readonly void MultiplyFew(in RowSegment segment, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
+    {
+        FloatRows rows = new() { Values = X + segment.OffsetX, Stride = StrideX, Gather = Gather, First = rowBegin, Count = rowEnd - rowBegin, Columns = Weights.Columns };
+        float* y = Y + (rowBegin * StrideY) + segment.OffsetY + part.FirstRow + firstRow;
+        int numStrips = (columns + StripLayout.Rows - 1) / StripLayout.Rows;
+        part.Layout.MultiplyFew(Instructions, Weights.Strip(segment.Group, part, firstRow), part.StripBytes, numStrips, rows, y, StrideY, columns);
+    }
+
     // The decoded rows are the factor B of an ordinary product, whose bits do not depend on how it is cut.
     private readonly void MultiplyFloats(float* scratch, in RowSegment segment, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
     {
         int depth = Weights.Columns;
         float* decoded = scratch + MatMulProduct.ScratchFloats;
-        for (int row = 0; row < columns; row++)
+        bool isInterleaved = part.Layout.IsInterleaved;
+        for (int row = 0; row < columns; row += isInterleaved ? StripLayout.Rows : 1)
         {
             byte* strip = Weights.Strip(segment.Group, part, firstRow + row);
-            part.Layout.Decode(strip, (firstRow + row) % StripLayout.Rows, depth, decoded + ((nint)row * depth));
+            if (isInterleaved)
+            {
+                part.Layout.Widen(strip, depth, decoded + row, PairRows);
+            }
+            else
+            {
+                part.Layout.Decode(strip, (firstRow + row) % StripLayout.Rows, depth, decoded + ((nint)row * depth));
+            }
         }
 
         MatMulProduct product = new()
         {
             A = new MatMulOperand { Values = X + segment.OffsetX, Stride = StrideX, Gather = Gather, IsDepthMajor = false },
-            B = new MatMulOperand { Values = decoded, Stride = depth, IsDepthMajor = false },
+            B = new MatMulOperand { Values = decoded, Stride = isInterleaved ? PairRows : depth, IsDepthMajor = isInterleaved },
             C = Y,
             StrideC = StrideY,
         };

@@ -26,6 +26,9 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     /// <summary>Whether products also take what rounding the activations left over, rounded itself: 16 bits in two passes over the strip.</summary>
     public virtual bool TakesRest => false;
 
+    /// <summary>Whether <see cref="Widen"/> and <see cref="MultiplyFew"/> exist: plain numbers, whose rows are interleaved.</summary>
+    public virtual bool IsInterleaved => false;
+
     /// <summary>Bytes of a strip, a multiple of 64.</summary>
     public abstract long StripBytes(int columns);
 
@@ -68,6 +71,26 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     /// <param name="columns">Outputs per row: 16 times the strips, or less if the last strip is short.</param>
     public virtual void Multiply(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns) =>
         throw new NotSupportedException($"{Format} has no products with 8-bit activations"); // TakesBytes says so
+
+    /// <summary>values[column, i] = exact value of column c of row i.</summary>
+    /// <param name="strip">The strip.</param>
+    /// <param name="columns">Columns of the rows.</param>
+    /// <param name="values">= [columns, 16].</param>
+    /// <param name="stride">Distance between columns in <paramref name="values"/>.</param>
+    public virtual void Widen(byte* strip, int columns, float* values, nint stride) =>
+        throw new NotSupportedException($"{Format} is not interleaved"); // IsInterleaved says so
+
+    /// <summary>y[r, 16 s + i] = activation row r times row i of strip s, with the bits of a product with the widened weights. Reads the strips once per four rows.</summary>
+    /// <param name="instructions">What to use; not <see cref="UnitInstructions.Portable"/>.</param>
+    /// <param name="strips">First strip.</param>
+    /// <param name="stripBytes">Distance between strips.</param>
+    /// <param name="numStrips">Strips: one or two.</param>
+    /// <param name="rows">Activations.</param>
+    /// <param name="y">= outputs of the first row and strip.</param>
+    /// <param name="ldy">Distance between output rows.</param>
+    /// <param name="columns">Outputs per row: 16 times the strips, or less if the last strip is short.</param>
+    public virtual void MultiplyFew(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in FloatRows rows, float* y, nint ldy, int columns) =>
+        throw new NotSupportedException($"{Format} is not interleaved"); // IsInterleaved says so
 
     /// <summary>Rounds up to whole cache lines.</summary>
     protected static long Lines(long bytes) => checked(bytes + Line - 1) / Line * Line;
@@ -121,6 +144,9 @@ internal static class StripLayouts
         WeightFormat.Q6K => new HalfLayout<Q6KCodes>(),
         WeightFormat.Q3K => new HalfLayout<Q3KCodes>(),
         WeightFormat.Q2K => new HalfLayout<Q2KCodes>(),
+        WeightFormat.BF16 => new PlainLayout<BFloat16Weights>(format),
+        WeightFormat.F16 => new PlainLayout<Float16Weights>(format),
+        WeightFormat.F32 => new PlainLayout<Float32Weights>(format),
         _ => new RowLayout(format),
     };
 }
