@@ -24,7 +24,7 @@ internal unsafe struct PackedProduct
     private const int RowsPerFloatItem = 512; // the weights are decoded once per item
     private const int FewRows = 8; // plain numbers are widened in registers, once per four rows
     private const int PairRows = 2 * StripLayout.Rows;
-    private const long RunBytes = 256 * 1024; // of weights, a few microseconds of reading
+    private const long RunBytes = 1024 * 1024; // of weights, some 30 microseconds of reading: a run begins with cold lines, so longer ones read faster
     private const long RunCost = 8 * 1024 * 1024; // multiply-adds, some 50 us
 
     public PackedMatrix Weights;

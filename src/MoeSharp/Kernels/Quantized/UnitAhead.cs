@@ -11,7 +11,7 @@ namespace MoeSharp.Kernels.Quantized;
 internal static unsafe class UnitAhead
 {
     /// <summary>Bytes ahead in each strip, for the second-level cache.</summary>
-    public const int Far = 4096;
+    public const int Far = 8192;
 
     private const int Near = 512;
     private const int Line = 64;
