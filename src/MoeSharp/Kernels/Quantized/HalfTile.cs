@@ -14,7 +14,10 @@ internal static unsafe class HalfTile<C, L, V, F>
     where V : unmanaged
     where F : unmanaged
 {
-    private const int Near = 512; // bytes ahead for the first-level cache, as in UnitAhead
+    // Bytes ahead of the codes for the second-level cache, and for the first. Scales stand before all codes, so what counts from the start of a strip
+    // must skip them, or it runs behind the codes: 26 GB/s instead of 40 at 4096 columns.
+    private const int Far = 8192;
+    private const int Near = 512;
 
     /// <summary>y[t, r] = activation row t times row r of the strip.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -25,7 +28,7 @@ internal static unsafe class HalfTile<C, L, V, F>
         byte* x0 = operands.X0, x1 = operands.X1, x2 = operands.X2, x3 = operands.X3;
         int row = operands.Row;
         bool asks = operands.AsksAhead;
-        nint ahead = UnitAhead.Far, bytesPerUnit = operands.StripBytes / operands.Units;
+        nint ahead = (nint)(operands.Codes0 - scales) + Far, bytesPerUnit = operands.StripBytes / operands.Units;
         nint units = operands.Units, step = operands.UnitBytes, at = 0;
         F f0 = L.ZeroFloats, f1 = f0, f2 = f0, f3 = f0;
         for (nint unit = 0; unit < units; unit++, at += step, codes += C.UnitBytes)
