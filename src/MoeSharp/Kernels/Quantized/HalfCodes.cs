@@ -46,9 +46,9 @@ internal readonly unsafe struct Q6KCodes : IHalfCodes
             }
 
             CodeBits.StoreSix(target, lane, low);
-            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + lane;
+            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + (2 * lane);
             whole[0] = block[FileScales + (2 * unit)];
-            whole[StripLayout.Rows] = block[FileScales + (2 * unit) + 1];
+            whole[1] = block[FileScales + (2 * unit) + 1];
         }
     }
 
@@ -68,9 +68,9 @@ internal readonly unsafe struct Q6KCodes : IHalfCodes
                 high[i] |= (byte)((six[i] >> 4) << (2 * (unit % 4)));
             }
 
-            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + lane;
+            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + (2 * lane);
             block[FileScales + (2 * unit)] = whole[0];
-            block[FileScales + (2 * unit) + 1] = whole[StripLayout.Rows];
+            block[FileScales + (2 * unit) + 1] = whole[1];
         }
     }
 }
@@ -116,9 +116,9 @@ internal readonly unsafe struct Q3KCodes : IHalfCodes
             byte* target = codes + (unit * UnitBytes);
             CodeBits.StoreTwo(target, lane, block + LowBits + (32 * (unit / 4)), 2 * (unit % 4));
             CodeBits.StoreFifthBits(target + CodeBits.TwoBitBytes - CodeBits.NibbleBytes, lane, CodeBits.Column(block, unit));
-            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + lane;
+            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + (2 * lane);
             whole[0] = (byte)(Scale(block + FileScales, 2 * unit) - 32);
-            whole[StripLayout.Rows] = (byte)(Scale(block + FileScales, (2 * unit) + 1) - 32);
+            whole[1] = (byte)(Scale(block + FileScales, (2 * unit) + 1) - 32);
         }
     }
 
@@ -131,9 +131,9 @@ internal readonly unsafe struct Q3KCodes : IHalfCodes
             byte* source = codes + (unit * UnitBytes);
             CodeBits.OrTwo(source, lane, block + LowBits + (32 * (unit / 4)), 2 * (unit % 4));
             CodeBits.OrColumn(block, unit, CodeBits.LoadFifthBits(source + CodeBits.TwoBitBytes - CodeBits.NibbleBytes, lane));
-            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + lane;
+            byte* whole = scales + HalfScales.WholeOffset(false) + (unit * HalfScales.WholeBytes(false)) + (2 * lane);
             OrScale(block + FileScales, 2 * unit, (whole[0] + 32) & 63);
-            OrScale(block + FileScales, (2 * unit) + 1, (whole[StripLayout.Rows] + 32) & 63);
+            OrScale(block + FileScales, (2 * unit) + 1, (whole[1] + 32) & 63);
         }
     }
 
@@ -178,12 +178,12 @@ internal readonly unsafe struct Q2KCodes : IHalfCodes
         for (int unit = 0; unit < HalfScales.Units; unit++)
         {
             CodeBits.StoreTwo(codes + (unit * UnitBytes), lane, block + FileCodes + (32 * (unit / 4)), 2 * (unit % 4));
-            byte* whole = scales + HalfScales.WholeOffset(true) + (unit * HalfScales.WholeBytes(true)) + lane;
+            byte* whole = scales + HalfScales.WholeOffset(true) + (unit * HalfScales.WholeBytes(true)) + (2 * lane);
             for (int half = 0; half < 2; half++)
             {
                 byte both = block[(2 * unit) + half];
-                whole[half * StripLayout.Rows] = (byte)(both & 15);
-                whole[(2 + half) * StripLayout.Rows] = (byte)(both >> 4);
+                whole[half] = (byte)(both & 15);
+                whole[(2 * StripLayout.Rows) + half] = (byte)(both >> 4);
             }
         }
     }
@@ -196,10 +196,10 @@ internal readonly unsafe struct Q2KCodes : IHalfCodes
         for (int unit = 0; unit < HalfScales.Units; unit++)
         {
             CodeBits.OrTwo(codes + (unit * UnitBytes), lane, block + FileCodes + (32 * (unit / 4)), 2 * (unit % 4));
-            byte* whole = scales + HalfScales.WholeOffset(true) + (unit * HalfScales.WholeBytes(true)) + lane;
+            byte* whole = scales + HalfScales.WholeOffset(true) + (unit * HalfScales.WholeBytes(true)) + (2 * lane);
             for (int half = 0; half < 2; half++)
             {
-                block[(2 * unit) + half] = (byte)(whole[half * StripLayout.Rows] | (whole[(2 + half) * StripLayout.Rows] << 4));
+                block[(2 * unit) + half] = (byte)(whole[half] | (whole[(2 * StripLayout.Rows) + half] << 4));
             }
         }
     }

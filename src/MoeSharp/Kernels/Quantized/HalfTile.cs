@@ -31,17 +31,25 @@ internal static unsafe class HalfTile<C, L, V, F>
         nint ahead = (nint)(operands.Codes0 - scales) + Far, bytesPerUnit = operands.StripBytes / operands.Units;
         nint units = operands.Units, step = operands.UnitBytes, at = 0;
         F f0 = L.ZeroFloats, f1 = f0, f2 = f0, f3 = f0;
-        for (nint unit = 0; unit < units; unit++, at += step, codes += C.UnitBytes)
+        F scale = f0, minimum = f0;
+        byte* super = scales, whole = scales;
+        for (nint unit = 0; unit < units; unit++, at += step, codes += C.UnitBytes, whole += HalfScales.WholeBytes(C.HasMinimum))
         {
+            if ((unit & (HalfScales.Units - 1)) == 0)
+            {
+                scale = L.LoadHalves(super + (2 * row));
+                minimum = C.HasMinimum ? L.LoadHalves(super + (2 * StripLayout.Rows) + (2 * row)) : scale;
+                whole = super + HalfScales.WholeOffset(C.HasMinimum) + (2 * row);
+                super += HalfScales.Bytes(C.HasMinimum);
+            }
+
             if (asks)
             {
                 Ask(scales + ahead, codes + Near);
                 ahead += bytesPerUnit;
             }
 
-            byte* super = scales + ((unit >> 3) * HalfScales.Bytes(C.HasMinimum));
-            byte* whole = super + HalfScales.WholeOffset(C.HasMinimum) + ((unit & 7) * HalfScales.WholeBytes(C.HasMinimum));
-            V pairs = L.LoadPairs(whole + row, whole + StripLayout.Rows + row);
+            V pairs = L.LoadPairs(whole);
             V first = L.FirstOfPairs(pairs), second = L.SecondOfPairs(pairs);
             nint group = at + ByteRows.Bytes;
             C.Half<L, V, F>(codes, 0, out V c0, out V c1, out V c2, out V c3);
@@ -55,9 +63,7 @@ internal static unsafe class HalfTile<C, L, V, F>
             i1 = T.Count > 1 ? L.Sum(i1, L.HalfProducts(C.Size, c0, c1, c2, c3, x1 + group, second)) : i0;
             i2 = T.Count > 2 ? L.Sum(i2, L.HalfProducts(C.Size, c0, c1, c2, c3, x2 + group, second)) : i0;
             i3 = T.Count > 3 ? L.Sum(i3, L.HalfProducts(C.Size, c0, c1, c2, c3, x3 + group, second)) : i0;
-            F scale = L.LoadHalves(super + (2 * row));
-            F minimum = C.HasMinimum ? L.LoadHalves(super + (2 * StripLayout.Rows) + (2 * row)) : scale;
-            V minima = C.HasMinimum ? L.LoadPairs(whole + (2 * StripLayout.Rows) + row, whole + (3 * StripLayout.Rows) + row) : pairs;
+            V minima = C.HasMinimum ? L.LoadPairs(whole + (2 * StripLayout.Rows)) : pairs;
             f0 = Sum(x0 + at, i0, pairs, scale, minima, minimum, f0);
             f1 = T.Count > 1 ? Sum(x1 + at, i1, pairs, scale, minima, minimum, f1) : f1;
             f2 = T.Count > 2 ? Sum(x2 + at, i2, pairs, scale, minima, minimum, f2) : f2;

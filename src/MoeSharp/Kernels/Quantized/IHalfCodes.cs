@@ -4,8 +4,8 @@ namespace MoeSharp.Kernels.Quantized;
 
 /// <summary>A format whose weights are d * s * (code - zero) - dmin * m, with a whole s (and m) for each half of a unit and halves d (and dmin) for 256 columns.</summary>
 /// <remarks>
-/// Strips look as those of <see cref="IUnitCodes"/>. The scales of 256 columns are sixteen d, sixteen dmin if there are minima, then per unit sixteen bytes
-/// of s of the first half and sixteen of the second, and as many of m.
+/// Strips look as those of <see cref="IUnitCodes"/>. The scales of 256 columns are sixteen d, sixteen dmin if there are minima, then per unit 32 bytes
+/// of s, per row that of the first half and that of the second, and as many of m.
 /// </remarks>
 internal unsafe interface IHalfCodes
 {

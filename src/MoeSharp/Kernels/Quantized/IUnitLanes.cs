@@ -74,8 +74,8 @@ internal unsafe interface IUnitLanes<V, F>
     /// <summary>Per row a0 b0 + a1 b1 of 16-bit numbers, as 32-bit numbers.</summary>
     static abstract V PairProducts(V a, V b);
 
-    /// <summary>Per row two signed bytes as 16-bit numbers.</summary>
-    static abstract V LoadPairs(byte* first, byte* second);
+    /// <summary>Per row two neighbouring signed bytes as 16-bit numbers.</summary>
+    static abstract V LoadPairs(byte* source);
 
     /// <summary>Per row the first of a pair, twice.</summary>
     static abstract V FirstOfPairs(V pairs);

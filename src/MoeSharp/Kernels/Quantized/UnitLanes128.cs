@@ -57,15 +57,13 @@ internal readonly unsafe struct UnitLanes128 : IUnitLanes<Vector128<byte>, Vecto
         ((((a.AsInt32() << 16) >> 16) * ((b.AsInt32() << 16) >> 16)) + ((a.AsInt32() >> 16) * (b.AsInt32() >> 16))).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> LoadPairs(byte* first, byte* second) =>
-        ((Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)first).AsSByte())) & Vector128.Create(0xFFFF)) | (Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)second).AsSByte())) << 16)).AsByte();
+    public static Vector128<byte> LoadPairs(byte* source) => Vector128.WidenLower(Vector128.CreateScalar(*(long*)source).AsSByte()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> FirstOfPairs(Vector128<byte> pairs) => ((pairs.AsInt32() & Vector128.Create(0xFFFF)) | (pairs.AsInt32() << 16)).AsByte();
+    public static Vector128<byte> FirstOfPairs(Vector128<byte> pairs) => Vector128.Shuffle(pairs, PairOrder.First);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> SecondOfPairs(Vector128<byte> pairs) =>
-        (Vector128.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector128.Create(unchecked((int)0xFFFF0000)))).AsByte();
+    public static Vector128<byte> SecondOfPairs(Vector128<byte> pairs) => Vector128.Shuffle(pairs, PairOrder.Second);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> HalfProducts(CodeSize size, Vector128<byte> c0, Vector128<byte> c1, Vector128<byte> c2, Vector128<byte> c3, byte* x, Vector128<byte> scale)
@@ -126,4 +124,14 @@ internal readonly unsafe struct UnitLanes128 : IUnitLanes<Vector128<byte>, Vecto
         Vector128<short> odd = (codes.AsUInt16() >> 8).AsInt16() * (x.AsInt16() >> 8);
         return ((even.AsInt32() << 16) >> 16) + (even.AsInt32() >> 16) + ((odd.AsInt32() << 16) >> 16) + (odd.AsInt32() >> 16);
     }
+}
+
+/// <summary>Shuffles that give each of two 16-bit numbers of a row twice.</summary>
+internal static class PairOrder
+{
+    /// <summary>The first of each two.</summary>
+    public static Vector128<byte> First => Vector128.Create((byte)0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+
+    /// <summary>The second of each two.</summary>
+    public static Vector128<byte> Second => Vector128.Create((byte)2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15);
 }

@@ -146,15 +146,13 @@ internal readonly unsafe struct UnitLanes256<D> : IUnitLanes<Vector256<byte>, Ve
     public static Vector256<byte> PairProducts(Vector256<byte> a, Vector256<byte> b) => Avx2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> LoadPairs(byte* first, byte* second) =>
-        ((Avx2.ConvertToVector256Int32(Vector128.CreateScalarUnsafe(*(long*)first).AsSByte()) & Vector256.Create(0xFFFF)) | (Avx2.ConvertToVector256Int32(Vector128.CreateScalarUnsafe(*(long*)second).AsSByte()) << 16)).AsByte();
+    public static Vector256<byte> LoadPairs(byte* source) => Avx2.ConvertToVector256Int16(Vector128.Load((sbyte*)source)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> FirstOfPairs(Vector256<byte> pairs) => ((pairs.AsInt32() & Vector256.Create(0xFFFF)) | (pairs.AsInt32() << 16)).AsByte();
+    public static Vector256<byte> FirstOfPairs(Vector256<byte> pairs) => Avx2.Shuffle(pairs, Vector256.Create(PairOrder.First, PairOrder.First));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> SecondOfPairs(Vector256<byte> pairs) =>
-        (Vector256.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector256.Create(unchecked((int)0xFFFF0000)))).AsByte();
+    public static Vector256<byte> SecondOfPairs(Vector256<byte> pairs) => Avx2.Shuffle(pairs, Vector256.Create(PairOrder.Second, PairOrder.Second));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> HalfProducts(CodeSize size, Vector256<byte> c0, Vector256<byte> c1, Vector256<byte> c2, Vector256<byte> c3, byte* x, Vector256<byte> scale)

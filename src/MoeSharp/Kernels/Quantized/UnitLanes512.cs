@@ -77,15 +77,13 @@ internal readonly unsafe struct UnitLanes512 : IUnitLanes<Vector512<byte>, Vecto
     public static Vector512<byte> PairProducts(Vector512<byte> a, Vector512<byte> b) => Avx512BW.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> LoadPairs(byte* first, byte* second) =>
-        ((Avx512F.ConvertToVector512Int32(Vector128.Load((sbyte*)first)) & Vector512.Create(0xFFFF)) | (Avx512F.ConvertToVector512Int32(Vector128.Load((sbyte*)second)) << 16)).AsByte();
+    public static Vector512<byte> LoadPairs(byte* source) => Avx512BW.ConvertToVector512Int16(Vector256.Load((sbyte*)source)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> FirstOfPairs(Vector512<byte> pairs) => ((pairs.AsInt32() & Vector512.Create(0xFFFF)) | (pairs.AsInt32() << 16)).AsByte();
+    public static Vector512<byte> FirstOfPairs(Vector512<byte> pairs) => Avx512BW.Shuffle(pairs, Vector512.Create(Vector256.Create(PairOrder.First, PairOrder.First), Vector256.Create(PairOrder.First, PairOrder.First)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> SecondOfPairs(Vector512<byte> pairs) =>
-        (Vector512.ShiftRightLogical(pairs.AsInt32(), 16) | (pairs.AsInt32() & Vector512.Create(unchecked((int)0xFFFF0000)))).AsByte();
+    public static Vector512<byte> SecondOfPairs(Vector512<byte> pairs) => Avx512BW.Shuffle(pairs, Vector512.Create(Vector256.Create(PairOrder.Second, PairOrder.Second), Vector256.Create(PairOrder.Second, PairOrder.Second)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> HalfProducts(CodeSize size, Vector512<byte> c0, Vector512<byte> c1, Vector512<byte> c2, Vector512<byte> c3, byte* x, Vector512<byte> scale)
