@@ -23,7 +23,7 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     /// <summary>Whether <see cref="Multiply"/> reads the pairs of <see cref="ByteRows"/>.</summary>
     public virtual bool TakesPairs(UnitInstructions instructions) => false;
 
-    /// <summary>Whether products also take what rounding the activations left over, rounded itself: 16 bits in two passes over the strip.</summary>
+    /// <summary>Whether products also take what rounding the activations left over, rounded itself: 16 bits, as two rows.</summary>
     public virtual bool TakesRest => false;
 
     /// <summary>Whether <see cref="Widen"/> and <see cref="MultiplyFew"/> exist: plain numbers, whose rows are interleaved.</summary>
