@@ -38,7 +38,6 @@ internal sealed unsafe class PlainLayout<W>(WeightFormat format) : StripLayout(f
 {
     private const int PairRows = 2 * Rows;
     private const int MaxTokens = 4;
-    private const int Far = UnitAhead.Far;
 
     private static int Step => Rows * W.Bytes;
 
@@ -133,7 +132,6 @@ internal sealed unsafe class PlainLayout<W>(WeightFormat format) : StripLayout(f
             {
                 int count = Math.Min(MaxTokens, rows.Count - token);
                 float* target = y + (token * ldy);
-                o.Ahead = token == 0 ? AheadOf(o.W0 - strips, stripBytes, areTwo) : 0;
                 Point(ref o, rows, token, begin);
                 if (isWhole)
                 {
@@ -163,7 +161,6 @@ internal sealed unsafe class PlainLayout<W>(WeightFormat format) : StripLayout(f
             {
                 int count = Math.Min(MaxTokens, rows.Count - token);
                 float* target = y + (token * ldy);
-                o.Ahead = token == 0 ? Far : 0;
                 Point(ref o, rows, token, begin);
                 if (columns == Rows)
                 {
@@ -177,9 +174,6 @@ internal sealed unsafe class PlainLayout<W>(WeightFormat format) : StripLayout(f
             }
         }
     }
-
-    // Behind the first strip of a pair lies the second, so near its end the way ahead of both jumps over a strip.
-    private static nint AheadOf(long at, long stripBytes, bool areTwo) => areTwo && at + Far >= stripBytes ? Far + (nint)stripBytes : Far;
 
     private static void Point(ref PlainOperands o, in FloatRows rows, int token, int column)
     {

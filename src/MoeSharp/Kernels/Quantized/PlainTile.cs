@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels.Quantized;
 
@@ -14,13 +13,14 @@ internal unsafe struct PlainOperands
 
     /// <summary>Columns.</summary>
     public nint Depth;
-
-    /// <summary>From the weights to those that are asked for meanwhile; 0 where none are.</summary>
-    public nint Ahead;
 }
 
 /// <summary>One to four activation rows times two vectors of weight rows that are interleaved: no exchange of lanes, one multiply-add per vector.</summary>
-/// <remarks>Every output has one accumulator that takes its terms in ascending order with one rounding each: the bits of <see cref="MatMulTile"/>.</remarks>
+/// <remarks>
+/// Every output has one accumulator that takes its terms in ascending order with one rounding each: the bits of <see cref="MatMulTile"/>.
+/// Nothing is asked for ahead: a step is so short that the hardware's prediction of two streams keeps up with memory (measured on a Zen 4: 33 GB/s of 34, with
+/// software prefetching 30).
+/// </remarks>
 internal static unsafe class PlainTile<W, L, V>
     where W : struct, IPlainWeights
     where L : struct, IPlainWide<V>
@@ -28,8 +28,6 @@ internal static unsafe class PlainTile<W, L, V>
 {
     /// <summary>Bytes of one column of a strip.</summary>
     private static int Step => StripLayout.Rows * W.Bytes;
-
-    private const int Line = 64;
 
     /// <summary>y[t, i] = or += the tile's terms.</summary>
     /// <param name="o">The factors.</param>
@@ -45,14 +43,8 @@ internal static unsafe class PlainTile<W, L, V>
         V a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
         float* x0 = o.X0, x1 = o.X1, x2 = o.X2, x3 = o.X3, end = x0 + o.Depth;
         byte* w0 = o.W0, w1 = o.W1;
-        nint ahead = o.Ahead;
         for (; x0 + 2 <= end; x0 += 2, x1 += 2, x2 += 2, x3 += 2, w0 += 2 * Step, w1 += 2 * Step)
         {
-            if (ahead != 0)
-            {
-                Ask<TSecond>(w0 + ahead, w1 + ahead);
-            }
-
             Add<TTokens, TSecond>(x0, x1, x2, x3, w0, w1, ref a0, ref a1, ref a2, ref a3, ref b0, ref b1, ref b2, ref b3);
             Add<TTokens, TSecond>(x0 + 1, x1 + 1, x2 + 1, x3 + 1, w0 + Step, w1 + Step, ref a0, ref a1, ref a2, ref a3, ref b0, ref b1, ref b2, ref b3);
         }
@@ -109,27 +101,6 @@ internal static unsafe class PlainTile<W, L, V>
             x = L.Broadcast(*x3);
             a3 = L.MultiplyAdd(x, first, a3);
             b3 = TSecond.Exists ? L.MultiplyAdd(x, second, b3) : b3;
-        }
-    }
-
-    // The lines of two columns.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Ask<TSecond>(byte* w0, byte* w1)
-        where TSecond : struct, ITileSecond
-    {
-        Sse.Prefetch1(w0);
-        if (2 * Step > Line)
-        {
-            Sse.Prefetch1(w0 + Line);
-        }
-
-        if (TSecond.Exists)
-        {
-            Sse.Prefetch1(w1);
-            if (2 * Step > Line)
-            {
-                Sse.Prefetch1(w1 + Line);
-            }
         }
     }
 
