@@ -19,7 +19,7 @@ public sealed class EngineArchitectureTests
         get
         {
             TheoryData<string, string, ActivationPrecision, CacheFormat> models = [];
-            foreach (string folder in (string[])["arctic", "dbrx", "deepseek", "deepseek_v2", "deepseek_v2_group", "deepseek_v3", "gpt_oss", "llama_moe", "minimax", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"])
+            foreach (string folder in (string[])["arctic", "dbrx", "deepseek_v2_group", "deepseek_v3", "gpt_oss", "llama_moe", "minimax", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"])
             {
                 models.Add("hf/" + folder, "native", ActivationPrecision.Int8, CacheFormat.Float32);
             }
