@@ -115,20 +115,6 @@ public sealed class GgufMetadata
         return numbers;
     }
 
-    /// <summary>An array of truth values.</summary>
-    /// <exception cref="FileFormatException">The key is absent, or its value is not an array of truth values.</exception>
-    public bool[] GetBools(string key)
-    {
-        GgufValue value = RequiredArray(key, "an array of true and false", type => type == GgufValueType.Bool);
-        bool[] values = new bool[value.Count];
-        for (int i = 0; i < values.Length; i++)
-        {
-            values[i] = value.Bool(i);
-        }
-
-        return values;
-    }
-
     /// <summary>One whole number per layer: stored as an array with at least that many, or as one number for all.</summary>
     /// <param name="key">Key.</param>
     /// <param name="layers">How many.</param>

@@ -35,7 +35,7 @@ public sealed unsafe class WorkerPool : IDisposable
 
     private readonly Thread[] _threads;
     private readonly object _sleep = new(); // a monitor, not a semaphore: a semaphore's count can be taken by a worker that just ran, and the sleeper it was meant for never wakes
-    private readonly int* _state; // [0] epoch, [Line] done, [2 Line] next chunk, [3 Line] barrier arrivals, [4 Line] barrier phase, [5 Line] sleepers
+    private readonly int* _state; // [0] epoch, [Line] done, [2 Line] next chunk, [3 Line] sleepers
     private readonly int* _claimed; // [worker Line] last epoch that the worker entered, or that the caller closed to it
     private readonly NativeBuffer[] _scratch;
     private NativeBuffer _sharedScratch = new(1024);
@@ -49,10 +49,10 @@ public sealed unsafe class WorkerPool : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(workers, 1);
         Workers = workers;
-        int stateLength = (6 + workers) * Line;
+        int stateLength = (4 + workers) * Line;
         _state = (int*)NativeMemory.AlignedAlloc((nuint)stateLength * sizeof(int), 64);
         new Span<int>(_state, stateLength).Clear();
-        _claimed = _state + (6 * Line);
+        _claimed = _state + (4 * Line);
         _scratch = new NativeBuffer[workers];
         for (int worker = 0; worker < workers; worker++)
         {
@@ -127,31 +127,6 @@ public sealed unsafe class WorkerPool : IDisposable
         }
     }
 
-    /// <summary>Waits inside a job of <see cref="Run"/> until every worker has arrived.</summary>
-    public void Barrier()
-    {
-        if (Workers == 1)
-        {
-            return;
-        }
-
-        ref int arrivals = ref _state[3 * Line];
-        ref int phase = ref _state[4 * Line];
-        int before = Volatile.Read(ref phase);
-        if (Interlocked.Increment(ref arrivals) == Workers)
-        {
-            Volatile.Write(ref arrivals, 0);
-            Volatile.Write(ref phase, before + 1);
-            return;
-        }
-
-        int spins = 0;
-        while (Volatile.Read(ref phase) == before)
-        {
-            Pause(ref spins);
-        }
-    }
-
     /// <summary>Gives a worker its own scratch memory, kept between calls; content is undefined.</summary>
     internal float* Scratch(int worker, long floats)
     {
@@ -207,7 +182,7 @@ public sealed unsafe class WorkerPool : IDisposable
         _entry = entry;
         Volatile.Write(ref _state[Line], 0);
         int epoch = Interlocked.Increment(ref _state[0]);
-        if (Volatile.Read(ref _state[5 * Line]) > 0)
+        if (Volatile.Read(ref _state[3 * Line]) > 0)
         {
             WakeSleepers();
         }
@@ -282,13 +257,13 @@ public sealed unsafe class WorkerPool : IDisposable
     {
         lock (_sleep)
         {
-            Interlocked.Increment(ref _state[5 * Line]);
+            Interlocked.Increment(ref _state[3 * Line]);
             while (Volatile.Read(ref _state[0]) == epoch)
             {
                 Monitor.Wait(_sleep);
             }
 
-            Interlocked.Decrement(ref _state[5 * Line]);
+            Interlocked.Decrement(ref _state[3 * Line]);
         }
     }
 

@@ -25,9 +25,6 @@ internal sealed class Template
         _literals.Add(line[begin..]);
     }
 
-    /// <summary>True when the text begins with the slot.</summary>
-    public bool BeginsWith(char slot) => _literals[0].Length == 0 && _slots.Count > 0 && _slots[0] == slot;
-
     /// <summary>Appends the filled text.</summary>
     public void AppendTo(StringBuilder to, params ReadOnlySpan<Slot> slots)
     {

@@ -30,9 +30,6 @@ internal sealed record ModelFamily(string ModelType, string Architecture, Func<C
         Qwen2Family.Family,
     ];
 
-    /// <summary>The model types that are read.</summary>
-    public static IReadOnlyList<string> ModelTypes { get; } = [.. s_families.Select(family => family.ModelType)];
-
     /// <summary>The family of a file, by its architecture and, failing that, its model_type.</summary>
     /// <exception cref="ConfigurationException">The family is not supported.</exception>
     public static ModelFamily Of(ConfigReader reader, string source)
