@@ -47,7 +47,7 @@ internal sealed class ChatLoop(Engine engine, ChatConversation conversation, Gen
                     break;
                 }
             }
-            catch (Exception exception) when (view.IsInteractive && exception is ConfigurationException or IOException or UnauthorizedAccessException)
+            catch (Exception exception) when (view.IsInteractive && exception is MoeSharpException or IOException or UnauthorizedAccessException)
             {
                 view.Notice($"moe: {exception.Message}");
             }
@@ -117,12 +117,28 @@ internal sealed class ChatLoop(Engine engine, ChatConversation conversation, Gen
             throw new ConfigurationException("there is no answer to give again");
         }
 
-        if (!conversation.IsWaitingForAnswer)
+        if (conversation.IsWaitingForAnswer)
         {
-            conversation.RemoveLast();
+            Answer();
+            return;
         }
 
-        Answer();
+        string answer = conversation.Messages[^1].Content ?? "";
+        conversation.RemoveLast();
+        string question = conversation.Messages[^1].Content ?? "";
+        int messages = conversation.Messages.Count;
+        try
+        {
+            Answer();
+        }
+        finally
+        {
+            if (conversation.Messages.Count < messages) // no new answer came: the old one stays
+            {
+                conversation.AddUser(question);
+                conversation.AddAnswer(answer);
+            }
+        }
     }
 
     private void Load(string path)
@@ -158,7 +174,7 @@ internal sealed class ChatLoop(Engine engine, ChatConversation conversation, Gen
             view.ShowEnd(text.ToString(), null, seed);
             KeepPart(text.ToString());
         }
-        catch (ConfigurationException)
+        catch (MoeSharpException)
         {
             conversation.RemoveLast(); // a question that cannot be answered is not asked
             throw;

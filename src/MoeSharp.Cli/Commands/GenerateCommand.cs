@@ -100,11 +100,8 @@ internal static class GenerateCommand
     private static void WriteRates(GenerationResult result, SamplingOptions sampling)
     {
         string seed = sampling.Temperature == 0 ? "greedy" : $"seed {sampling.Seed}";
-        Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"prompt {result.PromptTokens} tokens, {Rate(result.PromptTokens, result.PromptTime):F1} tokens/s; answer {result.Ids.Count} tokens, {Rate(result.Ids.Count, result.CompletionTime):F1} tokens/s; {seed}"));
+        Console.Error.WriteLine($"{ChatView.Rates(result)}; {seed}");
     }
-
-    private static double Rate(int tokens, TimeSpan time) => tokens / Math.Max(time.TotalSeconds, 1e-9);
 
     private static string ReadStandardInput()
     {

@@ -122,7 +122,7 @@ internal sealed class EngineScheduler : IDisposable
             _givenUpPasses++;
             return; // no sequence has advanced; whoever is still wanted runs again
         }
-        catch (Exception exception) when (exception is not OperationCanceledException)
+        catch (Exception exception)
         {
             Suspect(exception);
             return;
@@ -196,7 +196,16 @@ internal sealed class EngineScheduler : IDisposable
 
     private CachedSequence? Open(SequenceRun run, bool shares)
     {
-        CachedSequence sequence = new(_pages);
+        CachedSequence sequence;
+        try
+        {
+            sequence = new CachedSequence(_pages);
+        }
+        catch (OutOfMemoryException)
+        {
+            return null; // the state of linear attention does not fit; others run on
+        }
+
         int cached = shares ? sequence.Adopt(run.Tokens) : 0;
         if (sequence.TryReserve(run.Tokens.Length - cached) && (_running.Count == 0 || _pages.AvailablePages >= _running.Count))
         {

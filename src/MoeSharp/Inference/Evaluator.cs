@@ -92,10 +92,7 @@ public sealed class Evaluator : IDisposable
             throw new ConfigurationException($"stride {_stride} must be from 1 to the context of {_contextLength}");
         }
 
-        if (tokenizer.VocabSize > model.Config.VocabSize)
-        {
-            throw new ConfigurationException($"the tokenizer has {tokenizer.VocabSize} tokens, the model knows {model.Config.VocabSize}: they do not belong together. Use the tokenizer.json saved beside the model.");
-        }
+        GenerationLimits.CheckVocabulary(model.Config, tokenizer);
 
         _context = new ForwardContext(workers);
     }
