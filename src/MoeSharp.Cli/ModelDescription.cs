@@ -1,5 +1,6 @@
 using System.Globalization;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 
 namespace MoeSharp.Cli;
 
@@ -43,7 +44,7 @@ internal static class ModelDescription
         }
 
         string shared = moe.NumSharedExperts > 0 ? $"{moe.NumSharedExperts} shared and " : moe.SharedWidth > 0 ? $"a shared one of {moe.SharedWidth} and " : "";
-        string router = moe.Router == RouterKind.Hash ? " by token id" : moe.NumGroups > 1 ? $" in {moe.TopKGroups} of {moe.NumGroups} groups" : "";
+        string router = moe.Router is not TopKRouterConfig ? $" by router {moe.Router.Name}" : moe.NumGroups > 1 ? $" in {moe.TopKGroups} of {moe.NumGroups} groups" : "";
         int dense = config.NumHiddenLayers - config.NumMoeLayers;
         string denseLayers = dense > 0 ? $"; {dense} dense of {config.IntermediateSize}" : "";
         string parallel = config.BlockLayout == BlockLayout.ParallelExperts ? $", beside a dense one of {config.HiddenSize}" : "";

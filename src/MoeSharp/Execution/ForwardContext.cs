@@ -34,6 +34,12 @@ public sealed class ForwardContext : IDisposable
     /// <summary>Factor on the auxiliary losses' gradients.</summary>
     public float AuxiliaryScale { get; private set; } = 1f;
 
+    /// <summary>Seed of what routers draw in a training pass; another one for every pass of a run, the same when the run is repeated.</summary>
+    public ulong NoiseSeed { get; set; }
+
+    /// <summary>Share of the training run that is done, 0 to 1: routers that change their ways during training go by it.</summary>
+    public double Progress { get; set; }
+
     /// <summary>The sequence that each segment of the batch continues, or null for passes over whole sequences without a cache.</summary>
     public IReadOnlyList<CachedSequence>? Sequences { get; set; }
 

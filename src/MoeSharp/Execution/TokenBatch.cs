@@ -10,12 +10,24 @@ public sealed class TokenBatch
     private int[] _targets = [];
     private int[] _positions = [];
     private AttentionSegment[] _segments = [];
+    private bool[] _isPadding = [];
+    private int[] _sequenceEnds = []; // of unequal sequences
+    private int _numUnequal;
 
     /// <summary>Number of rows.</summary>
     public int Count { get; private set; }
 
     /// <summary>Rows per training sequence, the unit of the sequence-wise balance loss; <see cref="Count"/> is a multiple of it.</summary>
     public int SequenceLength { get; private set; }
+
+    /// <summary>Whether any row is padding.</summary>
+    public bool HasPadding { get; private set; }
+
+    /// <summary>Rows that only fill up a sequence, where there are any: they count in no loss, no capacity and no statistic. Empty without padding.</summary>
+    public ReadOnlySpan<bool> IsPadding => HasPadding ? _isPadding.AsSpan(0, Count) : [];
+
+    /// <summary>Number of training sequences that the rows consist of, padding included; at least 1.</summary>
+    public int NumSequences => _numUnequal > 0 ? _numUnequal : SequenceLength > 0 && Count % SequenceLength == 0 ? Math.Max(1, Count / SequenceLength) : 1;
 
     /// <summary>Number of attention segments in use.</summary>
     public int NumSegments { get; private set; }
@@ -31,6 +43,62 @@ public sealed class TokenBatch
 
     /// <summary>Documents: rows attend within their own segment only.</summary>
     public ReadOnlySpan<AttentionSegment> Segments => _segments.AsSpan(0, NumSegments);
+
+    /// <summary>Rows of one of the <see cref="NumSequences"/> sequences.</summary>
+    /// <param name="index">Which.</param>
+    /// <returns>First row and number of rows.</returns>
+    public (int Begin, int Count) Sequence(int index)
+    {
+        if (_numUnequal == 0)
+        {
+            int length = Count / NumSequences;
+            return (index * length, length);
+        }
+
+        int begin = index == 0 ? 0 : _sequenceEnds[index - 1];
+        return (begin, _sequenceEnds[index] - begin);
+    }
+
+    /// <summary>Declares sequences of unequal length.</summary>
+    /// <param name="lengths">Rows of each, in order; they sum to <see cref="Count"/>.</param>
+    public void SetSequences(ReadOnlySpan<int> lengths)
+    {
+        if (_sequenceEnds.Length < lengths.Length)
+        {
+            _sequenceEnds = new int[lengths.Length];
+        }
+
+        int end = 0;
+        for (int index = 0; index < lengths.Length; index++)
+        {
+            _sequenceEnds[index] = end += lengths[index];
+        }
+
+        if (end != Count)
+        {
+            throw new ArgumentException($"the sequences have {end} rows together, the batch has {Count}", nameof(lengths));
+        }
+
+        (_numUnequal, SequenceLength) = (lengths.Length, 0);
+    }
+
+    /// <summary>Declares a row padding.</summary>
+    public void MarkPadding(int row)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Count, nameof(row));
+        if (!HasPadding)
+        {
+            if (_isPadding.Length < Count)
+            {
+                _isPadding = new bool[Count];
+            }
+
+            _isPadding.AsSpan(0, Count).Clear();
+            HasPadding = true;
+        }
+
+        _isPadding[row] = true;
+    }
 
     /// <summary>Number of rows that have a target.</summary>
     public int CountTargets()
@@ -70,6 +138,7 @@ public sealed class TokenBatch
         Count = count;
         SequenceLength = sequenceLength;
         NumSegments = 0;
+        (HasPadding, _numUnequal) = (false, 0);
         Targets.Fill(-1);
     }
 
@@ -135,6 +204,6 @@ public sealed class TokenBatch
         }
 
         _targets.AsSpan(Count, count - Count).Fill(-1);
-        (Count, SequenceLength) = (count, count);
+        (Count, SequenceLength, HasPadding, _numUnequal) = (count, count, false, 0);
     }
 }

@@ -59,7 +59,7 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
                     return 3 * Hidden * config.IntermediateSize;
                 }
 
-                long router = moe.Router == RouterKind.TopK ? moe.NumExperts * (Hidden + (moe.HasRouterNetwork ? moe.NumExperts : 0)) : 0;
+                long router = moe.Router.Weights(config.HiddenSize, moe).Sum(weight => weight.Shape.Length);
                 long parallel = HasParallelFeedForward ? 3 * Hidden * Hidden : 0;
                 return router + parallel + (3 * Hidden * moe.SharedWidth) + (moe.HasSharedExpertGate ? Hidden : 0);
             }

@@ -1,3 +1,5 @@
+using MoeSharp.Model.Routers;
+
 namespace MoeSharp.Model;
 
 /// <summary>Named architectures: small ones that train on two cores, the models and baselines of the DeepSeekMoE paper (arXiv 2401.06066), other released models.</summary>
@@ -37,7 +39,7 @@ public static class ModelPresets
         new("gshard-x1.2-2b", "GShard with experts 1.2 times as large", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 4096) }, 2.4),
         new("gshard-x1.5-2b", "GShard with experts 1.5 times as large", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 5120) }, 3),
         new("switch-2b", "paper's baseline: 1 of 16 experts", s_paper2B with { Moe = Experts(routed: 16, topK: 1, width: 3416) }, 1),
-        new("hash-2b", "paper's baseline: 1 of 16 experts, chosen by a fixed table of token ids", s_paper2B with { Moe = Experts(routed: 16, topK: 1, width: 3416) with { Router = RouterKind.Hash } }, 1),
+        new("hash-2b", "paper's baseline: 1 of 16 experts, chosen by a fixed table of token ids", s_paper2B with { Moe = Experts(routed: 16, topK: 1, width: 3416) with { Router = new HashRouterConfig() } }, 1),
         new("dense-2b", "paper's baseline: the standard feed-forward", s_paper2B, 1),
         new("dense-x4-2b", "paper's baseline: feed-forward 4 times as wide", s_paper2B with { IntermediateSize = 13656 }, 4),
         new("dense-x16-2b", "paper's upper bound: feed-forward 16 times as wide", s_paper2B with { IntermediateSize = 54616 }, 16),

@@ -1,7 +1,6 @@
 using MoeSharp.Kernels;
 using MoeSharp.Layers;
 using MoeSharp.Moe;
-using MoeSharp.Moe.Balance;
 using MoeSharp.Moe.Routing;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
@@ -11,13 +10,6 @@ namespace MoeSharp.Model;
 /// <summary>Puts the mixture of experts of one layer together, as a <see cref="MoeConfig"/> describes it.</summary>
 internal static class MoeAssembly
 {
-    // A new router is one more row.
-    private static readonly Dictionary<RouterKind, Func<MoePlace, MoeConfig, IRouter>> s_routers = new()
-    {
-        [RouterKind.TopK] = BuildTopK,
-        [RouterKind.Hash] = (place, moe) => new HashRouter(place.Layer, moe.NumExperts, moe.TopK),
-    };
-
     /// <summary>Builds the layer with zero weights.</summary>
     /// <param name="place">Where it stands.</param>
     /// <param name="moe">What it is.</param>
@@ -30,32 +22,7 @@ internal static class MoeAssembly
     }
 
     /// <summary>Builds the router alone, with zero weights.</summary>
-    public static IRouter BuildRouter(MoePlace place, MoeConfig moe) => s_routers[moe.Router](place, moe);
-
-    private static IRouter BuildTopK(MoePlace place, MoeConfig moe)
-    {
-        string name = $"{place.Name}.router";
-        float scale = moe.ScalingOf(place.Layer);
-        IRouterProjection projection = moe.HasRouterNetwork
-            ? new NetworkRouterProjection(name, place.HiddenSize, moe.NumExperts, place.Parameters)
-            : new LinearRouterProjection(name, place.HiddenSize, moe.NumExperts, moe.HasRouterBias, place.Parameters);
-        if (moe.Scoring == RouterScoring.SoftmaxOverChosen)
-        {
-            return new ChosenSoftmaxRouter(projection, moe.TopK, scale);
-        }
-
-        Parameter? selectionBias = null;
-        if (moe.HasSelectionBias)
-        {
-            place.Parameters.Add(selectionBias = new Parameter(SelectionBias.NameIn(place.Name), new Shape(moe.NumExperts)));
-        }
-
-        bool divides = moe.NormTopKProb && moe.TopK > 1;
-        ExpertChoice choice = new(moe.TopK, moe.NumGroups, moe.TopKGroups, moe.GroupScoring == GroupScoring.TopTwoSum ? 2 : 1);
-        WeightRule weights = new(divides ? moe.NormOrder : 0f, divides && !moe.ScalesNormalizedWeights ? 1f : scale);
-        ExpertSelection selection = new(choice, weights, selectionBias);
-        return moe.Scoring == RouterScoring.Sigmoid ? new SigmoidRouter(projection, selection) : new TopKRouter(projection, selection);
-    }
+    public static IRouter BuildRouter(MoePlace place, MoeConfig moe) => moe.Router.Build(place, moe);
 
     private static IFeedForward? BuildShared(MoePlace place, MoeConfig moe)
     {

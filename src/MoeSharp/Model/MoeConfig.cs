@@ -1,3 +1,5 @@
+using MoeSharp.Model.Routers;
+
 namespace MoeSharp.Model;
 
 /// <summary>The routed and shared experts of a model's MoE layers.</summary>
@@ -74,7 +76,7 @@ public sealed record MoeConfig
     }
 
     /// <summary>How experts are chosen.</summary>
-    public RouterKind Router { get; init; } = RouterKind.TopK;
+    public RouterConfig Router { get; init; } = new TopKRouterConfig();
 
     /// <summary>Layers before this one are dense (first_k_dense_replace).</summary>
     public int FirstKDenseReplace { get; init; }
@@ -97,16 +99,6 @@ public sealed record MoeConfig
 
     /// <summary>Factor on the routing weights of layer <paramref name="layer"/> (from 0).</summary>
     public float ScalingOf(int layer) => layer < LayerScalingFactors.Count ? LayerScalingFactors[layer] : RoutedScalingFactor;
-}
-
-/// <summary>How a router chooses experts.</summary>
-public enum RouterKind
-{
-    /// <summary>Learned scores, the top k kept (DeepSeekMoE, GShard, Switch); see <see cref="RouterScoring"/>.</summary>
-    TopK,
-
-    /// <summary>A fixed random table from token id to expert (Hash Layers, arXiv 2106.04426); not trained.</summary>
-    Hash,
 }
 
 /// <summary>How router logits become scores.</summary>

@@ -36,13 +36,7 @@ public static partial class Op
             return;
         }
 
-        Tensor candidates = context.Pool.Rent(scores.Shape); // [tokens, experts]
-        scores.Data.CopyTo(candidates.Data);
-        if (bias is not null)
-        {
-            Elementwise.AddBias(context.Workers, tokens, experts, bias.Value, candidates.Data);
-        }
-
+        Tensor candidates = Candidates(scores, bias, context); // [tokens, experts]
         if (choice.NumGroups > 1)
         {
             KeepBestGroups(candidates, choice, context);
@@ -122,8 +116,29 @@ public static partial class Op
         return weights;
     }
 
-    // Groups are chosen by the same rule as experts: largest first, ties to the lowest.
-    private static void KeepBestGroups(Tensor candidates, ExpertChoice choice, ForwardContext context)
+    /// <summary>The best groups of each row, by the same rule as experts: largest first, ties to the lowest.</summary>
+    /// <param name="scores">[tokens, experts].</param>
+    /// <param name="bias">Added to the scores, [experts]; null for none.</param>
+    /// <param name="choice">How many groups there are, how many are kept, how they are scored.</param>
+    /// <param name="groupIds">= groups kept, [tokens * TopKGroups], descending score.</param>
+    /// <param name="context">Context.</param>
+    /// <returns>Scores of the groups, [tokens, groups].</returns>
+    public static Tensor ChooseGroups(Tensor scores, Parameter? bias, ExpertChoice choice, Span<int> groupIds, ForwardContext context) =>
+        BestGroups(Candidates(scores, bias, context), choice, groupIds, context);
+
+    private static Tensor Candidates(Tensor scores, Parameter? bias, ForwardContext context)
+    {
+        Tensor candidates = context.Pool.Rent(scores.Shape); // [tokens, experts]
+        scores.Data.CopyTo(candidates.Data);
+        if (bias is not null)
+        {
+            Elementwise.AddBias(context.Workers, scores.Rows, scores.Columns, bias.Value, candidates.Data);
+        }
+
+        return candidates;
+    }
+
+    private static Tensor BestGroups(Tensor candidates, ExpertChoice choice, Span<int> groupIds, ForwardContext context)
     {
         (int tokens, int groups) = (candidates.Rows, choice.NumGroups);
         int size = candidates.Columns / groups;
@@ -136,8 +151,16 @@ public static partial class Op
             groupScores.Data[group] = SumOfLargest(scores, places.AsSpan(0, best));
         }
 
+        TopK.Select(context.Workers, tokens, groups, choice.TopKGroups, groupScores.Data, groupIds);
+        return groupScores;
+    }
+
+    private static void KeepBestGroups(Tensor candidates, ExpertChoice choice, ForwardContext context)
+    {
+        (int tokens, int groups) = (candidates.Rows, choice.NumGroups);
+        int size = candidates.Columns / groups;
         int[] kept = context.Indices.Rent(tokens * choice.TopKGroups);
-        TopK.Select(context.Workers, tokens, groups, choice.TopKGroups, groupScores.Data, kept);
+        BestGroups(candidates, choice, kept.AsSpan(0, tokens * choice.TopKGroups), context);
         for (int token = 0; token < tokens; token++)
         {
             ReadOnlySpan<int> keptGroups = kept.AsSpan(token * choice.TopKGroups, choice.TopKGroups);

@@ -20,7 +20,7 @@ public static class TrainingConfigJson
     private const string ReferencePreset = "deepseek-moe-16b"; // has every key of a model with experts
 
     // Keys that a config.json leaves out where they say what is so anyway.
-    private static readonly string[] s_unwrittenKeys = ["head_dim", "routed_scaling_factor", "moesharp_router"];
+    private static readonly string[] s_unwrittenKeys = ["head_dim", "routed_scaling_factor", "moesharp"];
 
     private static readonly JsonDocumentOptions s_lenient = new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false };
 

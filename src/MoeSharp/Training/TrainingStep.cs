@@ -58,6 +58,7 @@ public sealed class TrainingStep : IDisposable
         float learningRate = LearningRateSchedule.At(_config.Schedule, step, progress);
         int numTokens = _config.Batch.Tokens;
         int numPasses = _config.Batch.NumMicroBatches;
+        _context.Progress = progress;
         Sums sums = Accumulate(numPasses, 1f / numTokens, 1f / numPasses);
         _context.Timer.Switch(StepPart.Optimizer);
         double norm = Optimizer.GradientNorm(_context.Workers);
@@ -116,6 +117,7 @@ public sealed class TrainingStep : IDisposable
         Sums sums = default;
         for (int pass = 0; pass < numPasses; pass++)
         {
+            _context.NoiseSeed = new SplitMix64(_config.Seed, (ulong)(((Optimizer.StepsDone + 1) * numPasses) + pass)).Next();
             _loader.Next(_batch);
             Debug.Assert(_batch.Count == _config.Batch.TokensPerPass && _batch.CountTargets() == _batch.Count, "the loader's rows are the targets that the scale counts");
             sums.AttentionPairs += _batch.CountAttentionPairs();

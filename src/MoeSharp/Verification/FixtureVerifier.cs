@@ -2,24 +2,26 @@ using System.Text.Json;
 using MoeSharp.Checkpoints;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
+using MoeSharp.Verification.Routing;
 
 namespace MoeSharp.Verification;
 
 /// <summary>Runs a folder that carries expected results and compares everything that it expects.</summary>
 /// <remarks>
-/// Four kinds of folders: a Hugging Face model with tokens.json, expected.json and, where present, expected_logits, intermediates, grads, grads_ce_only,
-/// weights_after_steps and bias_after_update as safetensors; a model.gguf with tokens.json and logits.f32; and two kinds of stored weights with the values they
-/// decode to. An expectation that is not understood is a failure, never silence.
+/// Five kinds of folders: a Hugging Face model with tokens.json, expected.json and, where present, expected_logits, intermediates, grads, grads_ce_only,
+/// weights_after_steps and bias_after_update as safetensors; a model.gguf with tokens.json and logits.f32; two kinds of stored weights with the values they
+/// decode to; and small numeric cases of routers, losses, capacity and layers. An expectation that is not understood is a failure, never silence.
 /// </remarks>
 public static class FixtureVerifier
 {
-    // A folder is of the first kind whose file it has.
-    private static readonly (string File, Action<string, VerificationDump, WorkerPool, VerificationResults> Compare)[] s_kinds =
+    // A folder is of the first kind that knows it.
+    private static readonly (Func<string, bool> Knows, Action<string, VerificationDump, WorkerPool, VerificationResults> Compare)[] s_kinds =
     [
-        (GgufVerification.ModelFile, (folder, dump, workers, results) => new GgufVerification(folder, workers, results).Run(dump)),
-        (DecodingVerification.BlocksFile, (folder, _, _, results) => DecodingVerification.CompareBlocks(folder, results)),
-        (DecodingVerification.IndexFile, (folder, _, _, results) => DecodingVerification.CompareRows(folder, results)),
-        (FixtureFiles.Expected, CompareModel),
+        (Has(GgufVerification.ModelFile), (folder, dump, workers, results) => new GgufVerification(folder, workers, results).Run(dump)),
+        (Has(DecodingVerification.BlocksFile), (folder, _, _, results) => DecodingVerification.CompareBlocks(folder, results)),
+        (Has(DecodingVerification.IndexFile), (folder, _, _, results) => DecodingVerification.CompareRows(folder, results)),
+        (Has(FixtureFiles.Expected), CompareModel),
+        (RoutingVerification.IsIn, (folder, _, workers, results) => RoutingVerification.Compare(folder, workers, results)),
     ];
 
     /// <summary>The fixtures that a path names: the folder itself, or those below a folder that is none.</summary>
@@ -43,8 +45,8 @@ public static class FixtureVerifier
     /// <exception cref="FileFormatException">One of these is not what it should be.</exception>
     public static VerificationReport Verify(string folder, string? dumpFolder, WorkerPool workers)
     {
-        int kind = Array.FindIndex(s_kinds, candidate => File.Exists(Path.Combine(folder, candidate.File)));
-        if (kind < 0 || s_kinds[kind].File == FixtureFiles.Expected)
+        int kind = Directory.Exists(folder) ? Array.FindIndex(s_kinds, candidate => candidate.Knows(folder)) : -1;
+        if (kind < 0 || Has(FixtureFiles.Expected)(folder))
         {
             FixtureFiles.Load(folder); // says what is missing
         }
@@ -61,7 +63,9 @@ public static class FixtureVerifier
         }
     }
 
-    private static bool IsFixture(string folder) => Array.Exists(s_kinds, kind => File.Exists(Path.Combine(folder, kind.File)));
+    private static Func<string, bool> Has(string file) => folder => File.Exists(Path.Combine(folder, file));
+
+    private static bool IsFixture(string folder) => Array.Exists(s_kinds, kind => kind.Knows(folder));
 
     private static void CompareModel(string folder, VerificationDump dump, WorkerPool workers, VerificationResults results)
     {

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using MoeSharp.Checkpoints;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Tests.Checkpoints;
@@ -71,7 +72,7 @@ public sealed class ModelFolderTests
         { "all options", TestModel.Small },
         { "tied, no bias", TestModel.Small with { TieWordEmbeddings = true, AttentionBias = false } },
         { "dense", TestModel.Small with { Moe = null } },
-        { "hash, no shared", TestModel.Small with { Moe = new MoeConfig { NumExperts = 3, TopK = 1, IntermediateSize = 5, Router = RouterKind.Hash } } },
+        { "hash, no shared", TestModel.Small with { Moe = new MoeConfig { NumExperts = 3, TopK = 1, IntermediateSize = 5, Router = new HashRouterConfig() } } },
         { "nano", ModelPresets.Get("nano") },
     };
 

@@ -1,5 +1,6 @@
 using MoeSharp.Checkpoints;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Tests.Checkpoints;
@@ -68,7 +69,7 @@ internal static class TestModel
                 continue;
             }
 
-            if (moe.Router == RouterKind.TopK)
+            if (moe.Router is TopKRouterConfig)
             {
                 Add(path + "moe.router", new Shape(moe.NumExperts, hidden));
             }

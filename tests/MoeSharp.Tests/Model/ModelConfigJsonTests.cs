@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 
 namespace MoeSharp.Tests.Model;
 
@@ -61,7 +62,7 @@ public sealed class ModelConfigJsonTests
             RmsNormEps = 1e-5f,
             RopeTheta = 500000,
             BosTokenId = 3,
-            Moe = new MoeConfig { NumExperts = 8, TopK = 2, IntermediateSize = 40, NormTopKProb = true, RoutedScalingFactor = 2.5f, Router = RouterKind.Hash, FirstKDenseReplace = 1, MoeLayerFreq = 1 },
+            Moe = new MoeConfig { NumExperts = 8, TopK = 2, IntermediateSize = 40, NormTopKProb = true, RoutedScalingFactor = 2.5f, Router = new HashRouterConfig(), FirstKDenseReplace = 1, MoeLayerFreq = 1 },
         };
 
         Assert.Equal(config, ModelConfigJson.Parse(ModelConfigJson.Write(config, "bfloat16"), "switches"));

@@ -1,5 +1,6 @@
 using MoeSharp.Checkpoints.Gguf;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 
 namespace MoeSharp.Checkpoints.Export;
 
@@ -58,7 +59,7 @@ internal static class GgufMetadataWriter
     {
         string? what = config.Moe switch
         {
-            { Router: RouterKind.Hash } => "a hash router",
+            { Router: not TopKRouterConfig } => $"a router of kind {config.Moe.Router.Name}",
             { MoeLayerFreq: not 1 } => $"experts in every {config.Moe.MoeLayerFreq}th layer",
             { DenseLayers.Count: > 0 } => "single dense layers among those with experts",
             _ when config.ModelType == "deepseek" && config.Moe is null => "a DeepSeekMoE without experts; set model_type to llama",

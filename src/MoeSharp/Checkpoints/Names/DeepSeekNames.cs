@@ -1,4 +1,5 @@
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 
 namespace MoeSharp.Checkpoints.Names;
 
@@ -19,9 +20,9 @@ internal static class DeepSeekNames
 
     private static IEnumerable<WeightSlice> Experts(ModelConfig config, MoeConfig moe, TensorPresence isPresent, string ours, string theirs)
     {
-        if (moe.Router == RouterKind.TopK)
+        foreach (RouterWeight weight in moe.Router.Weights(config.HiddenSize, moe))
         {
-            yield return WeightSlice.Whole(theirs + "gate.weight", ours + "router", 0, moe.NumExperts, config.HiddenSize);
+            yield return WeightSlice.Whole(theirs + weight.FileName, ours + weight.Name, 0, [.. weight.Shape.ToArray()]);
         }
 
         if (moe.HasSelectionBias)

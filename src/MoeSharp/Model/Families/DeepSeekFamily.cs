@@ -27,8 +27,8 @@ internal static class DeepSeekFamily
             RoutedScalingFactor = (float)reader.Number("routed_scaling_factor", 1),
             FirstKDenseReplace = reader.Int("first_k_dense_replace", 0),
             MoeLayerFreq = reader.Int("moe_layer_freq", 1),
-            Router = reader.OneOf("moesharp_router", "top_k", "top_k", "hash") == "hash" ? RouterKind.Hash : RouterKind.TopK,
         };
+        moe = MoeSharpKeys.Read(reader, moe);
         return numExperts is null ? decoder : decoder with { Moe = moe };
     }
 
@@ -44,10 +44,7 @@ internal static class DeepSeekFamily
 
         WriteExperts(writer, moe);
         writer.WriteString("scoring_func", "softmax");
-        if (moe.Router == RouterKind.Hash)
-        {
-            writer.WriteString("moesharp_router", "hash");
-        }
+        MoeSharpKeys.Write(writer, moe);
     }
 
     /// <summary>Writes the expert keys that all three DeepSeek families share.</summary>

@@ -21,7 +21,10 @@ public sealed class BalanceLosses
         LayerRouting record = context.Routing.Next(layer, plan.NumExperts);
         foreach (int expert in plan.ExpertIds)
         {
-            record.TokensPerExpert[expert]++;
+            if (expert >= 0)
+            {
+                record.TokensPerExpert[expert]++;
+            }
         }
 
         if (context.Routing.CaptureTokens)
@@ -143,7 +146,10 @@ public sealed class BalanceLosses
         Array.Clear(_meanScores);
         foreach (int expert in plan.ExpertIds.Slice(firstToken * plan.TopK, tokens * plan.TopK))
         {
-            _loads[expert]++;
+            if (expert >= 0)
+            {
+                _loads[expert]++;
+            }
         }
 
         ReadOnlySpan<float> scores = probs.Data.Slice(firstToken * experts, tokens * experts);

@@ -12,7 +12,7 @@ namespace MoeSharp.Moe.Dispatch;
 /// <param name="Order">Where every slot went.</param>
 public readonly record struct DispatchedRows(Tensor Rows, Tensor RowWeights, SlotOrder Order);
 
-/// <summary>Dispatch within one process, dropless: every slot gets a row, whatever the load.</summary>
+/// <summary>Dispatch within one process, every slot with an expert gets a row, whatever the load.</summary>
 public sealed class LocalDispatcher
 {
     /// <summary>Groups the slots of a plan by expert, stable in slot order.</summary>
@@ -27,12 +27,13 @@ public sealed class LocalDispatcher
         int[] slotRows = context.Indices.Rent(slots);
         int[] rowTokens = context.Indices.Rent(slots);
         Permutation.SortByExpert(plan.ExpertIds, plan.NumExperts, offsets, rowSlots, slotRows);
-        for (int row = 0; row < slots; row++)
+        int numRows = offsets[plan.NumExperts];
+        for (int row = 0; row < numRows; row++)
         {
             rowTokens[row] = rowSlots[row] / plan.TopK;
         }
 
-        SlotOrder order = new(plan.NumTokens, plan.TopK, slots, offsets, rowTokens, rowSlots, slotRows);
+        SlotOrder order = new(plan.NumTokens, plan.TopK, numRows, offsets, rowTokens, rowSlots, slotRows);
         return new DispatchedRows(Op.DispatchRows(x, order, context), Op.DispatchWeights(plan.RoutingWeights, order, context), order);
     }
 

@@ -27,7 +27,7 @@ public readonly record struct RoutingPlan
     /// <summary>Experts per token.</summary>
     public int TopK => RoutingWeights.Columns;
 
-    /// <summary>Expert of each slot, [tokens * top_k]; slot token * top_k + k.</summary>
+    /// <summary>Expert of each slot, [tokens * top_k]; slot token * top_k + k. Negative where the slot is not dispatched; its weight is 0.</summary>
     public Span<int> ExpertIds => _expertIds.AsSpan(0, NumTokens * TopK);
 
     /// <summary>What combine multiplies each slot by, [tokens, top_k].</summary>

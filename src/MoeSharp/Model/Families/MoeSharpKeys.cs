@@ -1,0 +1,77 @@
+using System.Text.Json;
+using MoeSharp.Model.Routers;
+
+namespace MoeSharp.Model.Families;
+
+/// <summary>The section <c>moesharp</c> of a config.json: what no published family has a key for. Other programs read the rest and do not know the section.</summary>
+internal static class MoeSharpKeys
+{
+    private const string SectionName = "moesharp";
+
+    /// <summary>Reads the section, where there is one, over what the family's own keys say.</summary>
+    public static MoeConfig Read(ConfigReader reader, MoeConfig moe)
+    {
+        if (reader.Value(SectionName) is null)
+        {
+            return moe;
+        }
+
+        ConfigReader section = reader.Section(SectionName);
+        moe = moe with { Router = RouterConfig.Read(section) };
+        return moe.Router is TopKRouterConfig ? ReadScores(section, moe) : moe;
+    }
+
+    /// <summary>Writes the section, unless the family's own keys say everything.</summary>
+    public static void Write(Utf8JsonWriter writer, MoeConfig moe)
+    {
+        bool hasScores = moe.Router is TopKRouterConfig && (moe.Scoring != RouterScoring.Softmax || moe.NumGroups > 1 || moe.HasSelectionBias);
+        if (moe.Router is TopKRouterConfig && !hasScores)
+        {
+            return;
+        }
+
+        writer.WriteStartObject(SectionName);
+        writer.WriteString("router", moe.Router.Name);
+        moe.Router.Write(writer);
+        if (hasScores)
+        {
+            WriteScores(writer, moe);
+        }
+
+        writer.WriteEndObject();
+    }
+
+    private static MoeConfig ReadScores(ConfigReader section, MoeConfig moe)
+    {
+        bool isSigmoid = section.OneOf("scoring_func", "softmax", "softmax", "sigmoid") == "sigmoid";
+        bool choosesFirst = section.OneOf("score_order", "score_then_top_k", "score_then_top_k", "top_k_then_softmax") == "top_k_then_softmax";
+        if (isSigmoid && choosesFirst)
+        {
+            section.Problems.Add($"{section.Place("score_order")} 'top_k_then_softmax' does not go with scoring_func 'sigmoid'; use one of them");
+        }
+
+        string method = section.OneOf("topk_method", "greedy", "greedy", "group_limited_greedy", "noaux_tc");
+        bool hasBias = section.Switch("selection_bias", method == "noaux_tc");
+        return moe with
+        {
+            Scoring = choosesFirst ? RouterScoring.SoftmaxOverChosen : isSigmoid ? RouterScoring.Sigmoid : RouterScoring.Softmax,
+            HasSelectionBias = hasBias,
+            NumGroups = method == "greedy" ? 1 : section.Int("n_group", 1),
+            TopKGroups = method == "greedy" ? 1 : section.Int("topk_group", 1),
+            GroupScoring = method == "noaux_tc" ? GroupScoring.TopTwoSum : GroupScoring.Max,
+        };
+    }
+
+    private static void WriteScores(Utf8JsonWriter writer, MoeConfig moe)
+    {
+        writer.WriteString("scoring_func", moe.Scoring == RouterScoring.Sigmoid ? "sigmoid" : "softmax");
+        writer.WriteString("score_order", moe.Scoring == RouterScoring.SoftmaxOverChosen ? "top_k_then_softmax" : "score_then_top_k");
+        writer.WriteString("topk_method", moe.GroupScoring == GroupScoring.TopTwoSum ? "noaux_tc" : moe.NumGroups > 1 ? "group_limited_greedy" : "greedy");
+        writer.WriteBoolean("selection_bias", moe.HasSelectionBias);
+        if (moe.NumGroups > 1 || moe.GroupScoring == GroupScoring.TopTwoSum)
+        {
+            writer.WriteNumber("n_group", moe.NumGroups);
+            writer.WriteNumber("topk_group", moe.TopKGroups);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Moe.Routing;
+using MoeSharp.Tensors;
+
+namespace MoeSharp.Verification.Routing;
+
+/// <summary>Runs a piece of a model on given numbers and walks its gradients back: a training pass in small.</summary>
+internal sealed class RouterProbe : IDisposable
+{
+    /// <summary>Opens a pass.</summary>
+    /// <param name="workers">Workers.</param>
+    /// <param name="rows">Tokens.</param>
+    /// <param name="isTraining">Whether operations are recorded for <see cref="Backward"/>.</param>
+    public RouterProbe(WorkerPool workers, int rows, bool isTraining = true)
+    {
+        Context = new ForwardContext(workers);
+        Batch.Resize(rows, rows);
+        if (isTraining)
+        {
+            Context.BeginTraining(Batch, new BalanceConfig(), 1f);
+        }
+        else
+        {
+            Context.BeginInference(Batch);
+        }
+    }
+
+    /// <summary>The pass.</summary>
+    public ForwardContext Context { get; }
+
+    /// <summary>Its rows; token ids, sequences and padding may be set before anything runs.</summary>
+    public TokenBatch Batch { get; } = new();
+
+    /// <summary>A tensor with given values, [rows, values / rows].</summary>
+    public Tensor Input(ReadOnlySpan<float> values)
+    {
+        Tensor input = Context.Pool.Rent(new Shape(Batch.Count, values.Length / Batch.Count));
+        values.CopyTo(input.Data);
+        return input;
+    }
+
+    /// <summary>Starts the gradient: d(sum of output * cotangent), and walks back to the inputs.</summary>
+    public void Backward(Tensor output, ReadOnlySpan<float> cotangent)
+    {
+        Span<float> gradient = output.WriteGradient(out bool accumulate);
+        for (int index = 0; index < gradient.Length; index++)
+        {
+            gradient[index] = (accumulate ? gradient[index] : 0f) + cotangent[index];
+        }
+
+        Context.Tape!.Backward(Context); // a probe that walks back was opened for training
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Context.EndPass();
+        Context.Dispose();
+    }
+}
+
+/// <summary>Logits that are given instead of projected.</summary>
+/// <param name="logits">[tokens, experts].</param>
+internal sealed class GivenLogits(Tensor logits) : IRouterProjection
+{
+    /// <inheritdoc/>
+    public int NumExperts => logits.Columns;
+
+    /// <inheritdoc/>
+    public Tensor Forward(Tensor x, ForwardContext context) => logits;
+}

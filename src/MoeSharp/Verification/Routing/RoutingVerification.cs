@@ -1,0 +1,76 @@
+using System.Text.Json;
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Verification.Routing;
+
+/// <summary>A folder of small numeric cases, one JSON file each: routers, balance losses, capacity, layers, placement, classic mixtures.</summary>
+internal static class RoutingVerification
+{
+    private const long LongestFile = 16_000_000; // bytes; real ones have a few thousand
+    private const int LongestStart = 256; // bytes at the beginning of a file that name its format
+
+    // What is a case of what. A kind that is not here is a failure, except those of a family that is not supported as a whole.
+    private static readonly Dictionary<string, Action<RoutingCase, WorkerPool>> s_kinds = new(StringComparer.Ordinal)
+    {
+        ["router/top_k"] = TopKCases.CheckTopK,
+        ["router/group_limited"] = TopKCases.CheckGroups,
+    };
+
+    private static readonly (string Family, string Reason)[] s_unsupported = [("reshape/", "reshaping of models is not supported")];
+
+    /// <summary>Whether a folder holds such cases.</summary>
+    public static bool IsIn(string folder) => Directory.EnumerateFiles(folder, "*.json").Any(IsCase);
+
+    /// <summary>Runs every case of a folder.</summary>
+    public static void Compare(string folder, WorkerPool workers, VerificationResults results)
+    {
+        foreach (string path in Directory.EnumerateFiles(folder, "*.json").Order(StringComparer.Ordinal))
+        {
+            if (!IsCase(path))
+            {
+                results.AddUnknown(Path.GetFileName(path), $"not a case of format {RoutingCase.Format}");
+                continue;
+            }
+
+            try
+            {
+                using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
+                Run(new RoutingCase(document.RootElement, results.Checks), workers, results);
+            }
+            catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or MoeSharpException)
+            {
+                results.AddUnknown(Path.GetFileName(path), $"cannot be run: {exception.Message}");
+            }
+        }
+    }
+
+    private static void Run(RoutingCase fixture, WorkerPool workers, VerificationResults results)
+    {
+        if (Array.Find(s_unsupported, row => fixture.Kind.StartsWith(row.Family, StringComparison.Ordinal)) is { Family: not null } unsupported)
+        {
+            results.Skipped.Add(new VerificationSkip(fixture.Name, unsupported.Reason));
+        }
+        else if (s_kinds.TryGetValue(fixture.Kind, out Action<RoutingCase, WorkerPool>? check))
+        {
+            check(fixture, workers);
+            fixture.Finish();
+        }
+        else
+        {
+            results.AddUnknown(fixture.Name, $"the kind '{fixture.Kind}' is not known");
+        }
+    }
+
+    private static bool IsCase(string path)
+    {
+        if (new FileInfo(path).Length > LongestFile)
+        {
+            return false;
+        }
+
+        using FileStream file = File.OpenRead(path);
+        Span<byte> start = stackalloc byte[LongestStart];
+        int length = file.ReadAtLeast(start, LongestStart, throwOnEndOfStream: false);
+        return start[..length].IndexOf("\"moe-routing-fixture/1\""u8) >= 0;
+    }
+}
