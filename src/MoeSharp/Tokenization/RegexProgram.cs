@@ -31,15 +31,12 @@ internal readonly record struct RegexInstruction(RegexOperation Operation, int T
 /// <summary>A regular expression as instructions.</summary>
 internal sealed class RegexProgram
 {
-    // Published patterns need about 100; the bound keeps repeats of repeats from taking memory.
-    private const int MostInstructions = 20_000;
-
     private readonly List<RegexInstruction> _code = [];
-    private readonly JsonPlace _place;
+    private readonly RegexCompilation _compilation;
 
-    private RegexProgram(JsonPlace place)
+    private RegexProgram(RegexCompilation compilation)
     {
-        _place = place;
+        _compilation = compilation;
     }
 
     /// <summary>The instructions; the first is where it begins.</summary>
@@ -51,9 +48,11 @@ internal sealed class RegexProgram
     /// <summary>Translates an expression.</summary>
     /// <param name="node">The expression.</param>
     /// <param name="place">Where it stands, for messages.</param>
-    public static RegexProgram Compile(RegexNode node, JsonPlace place)
+    public static RegexProgram Compile(RegexNode node, JsonPlace place) => Compile(node, new RegexCompilation(place));
+
+    private static RegexProgram Compile(RegexNode node, RegexCompilation compilation)
     {
-        RegexProgram program = new(place);
+        RegexProgram program = new(compilation);
         program.Add(node);
         program.Emit(new RegexInstruction(RegexOperation.Match));
         program.Code = [.. program._code];
@@ -63,13 +62,14 @@ internal sealed class RegexProgram
 
     private int Emit(RegexInstruction instruction)
     {
-        _place.RejectIf(_code.Count >= MostInstructions, "is too long when its repeats are written out");
+        _compilation.Spend();
         _code.Add(instruction);
         return _code.Count - 1;
     }
 
     private void Add(RegexNode node)
     {
+        _compilation.Spend();
         switch (node)
         {
             case SetNode set:
@@ -89,7 +89,7 @@ internal sealed class RegexProgram
                 AddRepeat(repeat);
                 break;
             case AssertionNode assertion:
-                RegexProgram? inner = assertion.Part is null ? null : Compile(assertion.Part, _place);
+                RegexProgram? inner = assertion.Part is null ? null : Compile(assertion.Part, _compilation);
                 Emit(new RegexInstruction(RegexOperation.Assert, Set: assertion.Set ?? NamedCodeSets.Word(), Kind: assertion.Kind, Part: inner));
                 break;
         }
@@ -148,4 +148,17 @@ internal sealed class RegexProgram
     private static RegexInstruction Fork(RepeatNode repeat, int inside, int after) => repeat.IsLazy
         ? new RegexInstruction(RegexOperation.Fork, after, inside)
         : new RegexInstruction(RegexOperation.Fork, inside, after);
+}
+
+/// <summary>One translation of an expression, its assertions included: what it may cost in all.</summary>
+internal sealed class RegexCompilation(JsonPlace place)
+{
+    // Parts visited and instructions written. Published patterns need some 200; the bound keeps repeats of repeats, even of
+    // nothing at all, from taking time or memory.
+    private const int MostWork = 40_000;
+
+    private int _workLeft = MostWork;
+
+    /// <summary>Counts a part or an instruction.</summary>
+    public void Spend() => place.RejectIf(--_workLeft < 0, "is too long when its repeats are written out");
 }

@@ -148,6 +148,30 @@ public class LinearRegexTests
         }
     }
 
+    [Theory]
+    [InlineData("((((((){1000}){1000}){1000}){1000}){1000}){1000}")]
+    [InlineData("((((((|){1000}){1000}){1000}){1000}){1000}){1000}")]
+    [InlineData("((((((()+){1000})*){1000})?){1000}){1000}")]
+    [InlineData("(((((a{0}){1000}){1000}){1000}){1000}){1000}")]
+    [InlineData("((((((?=a)){1000}){1000}){1000}){1000}){1000}")]
+    [InlineData("((?=a{1000}b)){1000}")]
+    [InlineData("((?=((?=((?=((?=ab)){100})){100})){100})){100}")]
+    [InlineData("((?!((?!((?!((?!(){1000})){1000})){1000})){1000})){1000}")]
+    public void Repeats_of_what_takes_nothing_are_refused_soon(string regex)
+    {
+        Stopwatch watch = Stopwatch.StartNew();
+
+        Assert.Contains("is too long when its repeats are written out", Assert.Throws<FileFormatException>(() => Parse(regex)).Message, StringComparison.Ordinal);
+        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(5), $"took {watch.Elapsed}");
+    }
+
+    [Theory]
+    [InlineData("(){1000}a|b", "ab", "0-1 1-1")]
+    [InlineData("(?=(?!(?=b)a)c|a)a", "aca", "0-1 2-1")]
+    [InlineData("((?=a)a|(?!a)b){1,100}", "aabbc", "0-4")]
+    public void Empty_repeats_and_nested_assertions_of_modest_size_match(string regex, string text, string expected) =>
+        Assert.Equal(expected, Describe(Parse(regex), text));
+
     [Fact]
     public void No_damage_to_an_expression_escapes_as_another_error()
     {
