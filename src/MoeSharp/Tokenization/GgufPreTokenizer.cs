@@ -6,7 +6,8 @@ namespace MoeSharp.Tokenization;
 /// <param name="Patterns">Expressions whose matches are cut out, one after another; empty for the GPT-2 pattern.</param>
 /// <param name="IsComposed">Text is brought into the form NFC first, as the tokenizers of these models do.</param>
 /// <param name="IgnoresMerges">A piece that is a token needs no merging.</param>
-internal sealed record GgufPreTokenizer(string[] Patterns, bool IsComposed = false, bool IgnoresMerges = false)
+/// <param name="AddsBos">Encoding begins with the token for it where the file does not say, as writers of these files count on.</param>
+internal sealed record GgufPreTokenizer(string[] Patterns, bool IsComposed = false, bool IgnoresMerges = false, bool AddsBos = false)
 {
     // Letters with case, as the first DeepSeek tokenizers list them.
     private const string CasedLetters =
@@ -41,8 +42,8 @@ internal sealed record GgufPreTokenizer(string[] Patterns, bool IsComposed = fal
         ["olmo"] = ComposedGpt2,
         ["mpt"] = ComposedGpt2,
         ["starcoder"] = new([@"\p{N}", KnownPatterns.Gpt2Text]),
-        ["llama-bpe"] = Cl100k with { IgnoresMerges = true },
-        ["llama3"] = Cl100k with { IgnoresMerges = true },
+        ["llama-bpe"] = Cl100k with { IgnoresMerges = true, AddsBos = true },
+        ["llama3"] = Cl100k with { IgnoresMerges = true, AddsBos = true },
         ["dbrx"] = Cl100k,
         ["qwen2"] = Qwen2,
         ["deepseek-r1-qwen"] = Qwen2,

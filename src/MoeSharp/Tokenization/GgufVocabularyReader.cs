@@ -29,19 +29,20 @@ internal static class GgufVocabularyReader
     {
         Check(vocabulary, source);
         bool isScored = vocabulary.Model == "llama" && vocabulary.HuggingFaceJson is null;
-        byte[] config = WriteConfig(vocabulary, isScored);
         if (vocabulary.HuggingFaceJson is string json)
         {
-            return TokenizerFile.Parse(Encoding.UTF8.GetBytes(json), $"{source}: tokenizer.huggingface.json", config, source, vocabulary.Eot);
+            return TokenizerFile.Parse(
+                Encoding.UTF8.GetBytes(json), $"{source}: tokenizer.huggingface.json", WriteConfig(vocabulary, isScored, addsBos: false), source, vocabulary.Eot);
         }
 
         switch (vocabulary.Model)
         {
             case "llama":
-                return SentencePieceTokenizer.Build(ReadScored(vocabulary, source), null, source, config, source, vocabulary.Eot);
+                return SentencePieceTokenizer.Build(ReadScored(vocabulary, source), null, source, WriteConfig(vocabulary, isScored, addsBos: true), source, vocabulary.Eot);
             case "gpt2":
                 RejectIf(vocabulary.Merges is null, source, "tokenizer.ggml.merges is missing");
-                return TokenizerFile.Parse(WriteMerged(vocabulary, GgufPreTokenizer.Find(vocabulary.Pre, source)), source, config, source, vocabulary.Eot);
+                GgufPreTokenizer pre = GgufPreTokenizer.Find(vocabulary.Pre, source);
+                return TokenizerFile.Parse(WriteMerged(vocabulary, pre), source, WriteConfig(vocabulary, isScored, pre.AddsBos), source, vocabulary.Eot);
             default:
                 throw new FileFormatException($"{source}: tokenizer.ggml.model is '{vocabulary.Model}'; only gpt2 and llama are supported.");
         }
@@ -121,14 +122,14 @@ internal static class GgufVocabularyReader
         };
     }
 
-    private static byte[] WriteConfig(GgufVocabulary vocabulary, bool isScored) => Write(writer =>
+    private static byte[] WriteConfig(GgufVocabulary vocabulary, bool isScored, bool addsBos) => Write(writer =>
     {
         writer.WriteStartObject();
         WriteToken(writer, "bos_token", vocabulary.Bos, vocabulary);
         WriteToken(writer, "eos_token", vocabulary.Eos, vocabulary);
         WriteToken(writer, "unk_token", vocabulary.Unknown, vocabulary);
         WriteToken(writer, "pad_token", vocabulary.Pad, vocabulary);
-        writer.WriteBoolean("add_bos_token", vocabulary.AddBos ?? (isScored && vocabulary.Bos is not null));
+        writer.WriteBoolean("add_bos_token", vocabulary.AddBos ?? (addsBos && vocabulary.Bos is not null));
         writer.WriteBoolean("add_eos_token", vocabulary.AddEos ?? false);
         WriteTemplates(writer, vocabulary);
 

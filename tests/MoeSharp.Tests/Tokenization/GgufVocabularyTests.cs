@@ -20,6 +20,22 @@ public class GgufVocabularyTests
         Assert.Equal("{{ bos_token }}", tokenizer.ChatTemplates.Single().Source);
     }
 
+    [Theory]
+    [InlineData("llama-bpe", null, true)]
+    [InlineData("llama3", null, true)]
+    [InlineData("llama-bpe", false, false)]
+    [InlineData("llama-bpe", true, true)]
+    [InlineData("qwen2", null, false)]
+    [InlineData("gpt-2", null, false)]
+    [InlineData("gpt-2", true, true)]
+    public void Without_a_switch_the_name_says_whether_a_text_has_a_beginning(string pre, bool? addBos, bool expected)
+    {
+        GgufVocabulary vocabulary = Merged() with { Pre = pre, AddBos = addBos };
+
+        Assert.Equal(expected ? "<|bos|>|ab" : "ab", Tokens(Tokenizer.FromGguf(vocabulary, "test"), "ab"));
+        Assert.Equal("ab", Tokens(Tokenizer.FromGguf(vocabulary with { Bos = null, AddBos = null }, "test"), "ab"));
+    }
+
     [Fact]
     public void Scores_encode_and_decode()
     {
