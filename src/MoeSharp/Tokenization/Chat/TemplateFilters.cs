@@ -37,7 +37,7 @@ internal static class TemplateFilters
             ["abs"] = Absolute,
             ["round"] = Round,
             ["length"] = Length,
-            ["wordcount"] = (value, arguments, run) => (long)TextRules.SplitAtSpace(Text(value, run), int.MaxValue, fromRight: false).Count,
+            ["wordcount"] = (value, arguments, run) => (long)TextRules.SplitAtSpace(Text(value, run), int.MaxValue, fromRight: false, run).Count,
         };
         filters["e"] = filters["escape"];
         filters["d"] = filters["default"];

@@ -71,40 +71,75 @@ internal static class TextRules
         return parts;
     }
 
-    /// <summary>Cuts a text at runs of white space, at most <paramref name="limit"/> times.</summary>
-    public static List<string> SplitAtSpace(string text, int limit, bool fromRight)
+    /// <summary>Cuts a text at runs of white space, at most <paramref name="limit"/> times; what is left over keeps its far end.</summary>
+    public static List<string> SplitAtSpace(string text, int limit, bool fromRight, RenderRun run)
     {
-        string[] words = text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
-        if (words.Length <= (long)limit + 1 && limit > 0)
-        {
-            return [.. words];
-        }
-
         List<string> parts = [];
-        string rest = fromRight ? text.TrimEnd() : text.TrimStart();
-        while (parts.Count < limit && rest.Length > 0)
-        {
-            int cut = fromRight ? LastSpace(rest) : FirstSpace(rest);
-            if (cut < 0)
-            {
-                break;
-            }
-
-            parts.Add(fromRight ? rest[(cut + 1)..] : rest[..cut]);
-            rest = fromRight ? rest[..cut].TrimEnd() : rest[cut..].TrimStart();
-        }
-
-        if (rest.Length > 0)
-        {
-            parts.Add(rest);
-        }
-
         if (fromRight)
         {
+            SplitFromRight(text, limit, parts, run);
             parts.Reverse();
+        }
+        else
+        {
+            SplitFromLeft(text, limit, parts, run);
         }
 
         return parts;
+    }
+
+    private static void SplitFromLeft(string text, int limit, List<string> parts, RenderRun run)
+    {
+        int start = SpaceEnd(text, 0);
+        while (start < text.Length)
+        {
+            run.Spend(1);
+            int end = parts.Count == limit ? text.Length : start;
+            while (end < text.Length && !char.IsWhiteSpace(text[end]))
+            {
+                end++;
+            }
+
+            parts.Add(text[start..end]);
+            start = SpaceEnd(text, end);
+        }
+    }
+
+    private static void SplitFromRight(string text, int limit, List<string> parts, RenderRun run)
+    {
+        int end = SpaceStart(text, text.Length);
+        while (end > 0)
+        {
+            run.Spend(1);
+            int start = parts.Count == limit ? 0 : end;
+            while (start > 0 && !char.IsWhiteSpace(text[start - 1]))
+            {
+                start--;
+            }
+
+            parts.Add(text[start..end]);
+            end = SpaceStart(text, start);
+        }
+    }
+
+    private static int SpaceEnd(string text, int index)
+    {
+        while (index < text.Length && char.IsWhiteSpace(text[index]))
+        {
+            index++;
+        }
+
+        return index;
+    }
+
+    private static int SpaceStart(string text, int index)
+    {
+        while (index > 0 && char.IsWhiteSpace(text[index - 1]))
+        {
+            index--;
+        }
+
+        return index;
     }
 
     /// <summary>Writes one text in place of another, at most <paramref name="count"/> times when that is not negative.</summary>
@@ -149,27 +184,5 @@ internal static class TextRules
         }
 
         return string.Join(separator, texts);
-    }
-
-    private static int FirstSpace(string text)
-    {
-        int index = 0;
-        while (index < text.Length && !char.IsWhiteSpace(text[index]))
-        {
-            index++;
-        }
-
-        return index < text.Length ? index : -1;
-    }
-
-    private static int LastSpace(string text)
-    {
-        int index = text.Length - 1;
-        while (index >= 0 && !char.IsWhiteSpace(text[index]))
-        {
-            index--;
-        }
-
-        return index;
     }
 }

@@ -132,7 +132,7 @@ internal static class ValueMethods
         int limit = most < 0 ? int.MaxValue : (int)Math.Min(most, int.MaxValue);
         if (bound[0] is null || bound[0] == ArgumentValues.Missing)
         {
-            return new ListValue([.. TextRules.SplitAtSpace(text, limit, fromRight)]);
+            return new ListValue([.. TextRules.SplitAtSpace(text, limit, fromRight, run)]);
         }
 
         string separator = bound[0] as string ?? throw run.Fault("split takes text as separator");

@@ -86,6 +86,12 @@ public class ChatTemplateTests
     [InlineData("{{ {'b': 1, 'a': '\u00e9'} | tojson(sort_keys=true, separators=(',', ':'), ensure_ascii=true) }}", "{\"a\":\"\\u00e9\",\"b\":1}")]
     public void Methods_and_filters(string template, string expected) => Assert.Equal(expected, Render(template));
 
+    // What Jinja2 3.1.6 on Python 3 writes.
+    [Theory]
+    [InlineData("{{ ' a  b '.split(none, 1) }} {{ ' a b  c '.split(none, 1) }} {{ 'a '.split(none, 1) }} {{ ' a b '.split(none, 5) }} {{ ' a b '.split(none, 0) }} {{ '  '.split(none, 1) }} {{ '  '.split() }}", "['a', 'b '] ['a', 'b  c '] ['a'] ['a', 'b'] ['a b '] [] []")]
+    [InlineData("{{ ' a b  c '.rsplit(none, 1) }} {{ ' a b '.rsplit(none, 0) }} {{ ' a b'.rsplit(none, 1) }} {{ ' a b'.rsplit(none, 2) }} {{ ' a b c d '.rsplit(none, 2) }}", "[' a b', 'c'] [' a b'] [' a', 'b'] ['a', 'b'] [' a b', 'c', 'd']")]
+    public void Splitting_at_blanks(string template, string expected) => Assert.Equal(expected, Render(template));
+
     [Theory]
     [InlineData("1 is number", true)]
     [InlineData("true is number", true)]

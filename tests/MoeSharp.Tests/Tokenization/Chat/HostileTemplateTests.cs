@@ -25,6 +25,7 @@ public class HostileTemplateTests
     [InlineData("{% set ns = namespace(t=[]) %}{% for i in range(100000) %}{% set ns.t = [ns.t] %}{% endfor %}{{ ns.t | tojson }}")]
     [InlineData("{% set ns = namespace(t=[]) %}{% for i in range(100000) %}{% set ns.t = [ns.t] %}{% endfor %}{{ ns.t == ns.t }}")]
     [InlineData("{{ range(100000) | unique | list }}")]
+    [InlineData("{% set t = 'a ' * 4000000 %}{% for i in range(100000) %}{{ t.split() | length }}{% endfor %}")]
     public void Rendering_stops(string template)
     {
         Stopwatch watch = Stopwatch.StartNew();
@@ -32,6 +33,17 @@ public class HostileTemplateTests
         string message = Assert.Throws<FileFormatException>(() => ChatTemplateTests.Render(template)).Message;
 
         Assert.StartsWith("test: line 1: the chat template ", message, StringComparison.Ordinal);
+        Assert.True(watch.Elapsed < Limit, $"took {watch.Elapsed}");
+    }
+
+    [Theory]
+    [InlineData("{% set t = 'a ' * 1000000 %}{{ t.split(none, 500000) | length }}", "500001")]
+    [InlineData("{% set t = 'a ' * 1000000 %}{{ t.rsplit(none, 500000) | length }}", "500001")]
+    public void Splitting_a_long_text_at_blanks_takes_time_in_proportion(string template, string expected)
+    {
+        Stopwatch watch = Stopwatch.StartNew();
+
+        Assert.Equal(expected, ChatTemplateTests.Render(template));
         Assert.True(watch.Elapsed < Limit, $"took {watch.Elapsed}");
     }
 
