@@ -36,7 +36,7 @@ internal static class TemplateJson
         }
     }
 
-    /// <summary>A value as JSON.</summary>
+    /// <summary>A value as JSON. What is written is counted as work before it is written.</summary>
     public static string Write(object? value, JsonStyle style, RenderRun run)
     {
         StringBuilder text = new();
@@ -63,15 +63,13 @@ internal static class TemplateJson
                 text.Append(double.IsFinite(number) ? ValueText.OfNumber(number) : double.IsNaN(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
                 break;
             case string quoted:
-                run.SpendText(quoted.Length);
-                Quote(quoted, style.IsAscii, text);
+                Quote(quoted, style.IsAscii, text, run);
                 break;
             case ListValue list:
-                WriteItems('[', ']', list.Items, item => Write(item, style, depth + 1, text, run), style, depth, text);
+                WriteItems('[', ']', list.Items, item => Write(item, style, depth + 1, text, run), style, depth, text, run);
                 break;
             case MapValue map:
-                IEnumerable<KeyValuePair<string, object?>> entries = style.SortsKeys ? map.OrderBy(entry => entry.Key, StringComparer.Ordinal) : map;
-                WriteItems('{', '}', [.. entries], entry => WriteEntry(entry, style, depth, text, run), style, depth, text);
+                WriteItems('{', '}', EntriesOf(map, style, run), entry => WriteEntry(entry, style, depth, text, run), style, depth, text, run);
                 break;
             default:
                 throw run.Fault($"{ValueRules.KindOf(value)} cannot be written as JSON");
@@ -80,35 +78,55 @@ internal static class TemplateJson
         run.Leave();
     }
 
+    private static List<KeyValuePair<string, object?>> EntriesOf(MapValue map, JsonStyle style, RenderRun run)
+    {
+        run.Spend(map.Count);
+        if (!style.SortsKeys)
+        {
+            return [.. map];
+        }
+
+        foreach (string key in map.Keys)
+        {
+            run.SpendText(key.Length * 16L);
+        }
+
+        return [.. map.OrderBy(entry => entry.Key, StringComparer.Ordinal)];
+    }
+
     private static void WriteEntry(KeyValuePair<string, object?> entry, JsonStyle style, int depth, StringBuilder text, RenderRun run)
     {
-        Quote(entry.Key, style.IsAscii, text);
+        Quote(entry.Key, style.IsAscii, text, run);
+        run.SpendText(style.KeySeparator.Length);
         text.Append(style.KeySeparator);
         Write(entry.Value, style, depth + 1, text, run);
     }
 
-    private static void WriteItems<T>(char open, char close, IReadOnlyList<T> items, Action<T> write, JsonStyle style, int depth, StringBuilder text)
+    private static void WriteItems<T>(char open, char close, IReadOnlyList<T> items, Action<T> write, JsonStyle style, int depth, StringBuilder text, RenderRun run)
     {
         text.Append(open);
         for (int index = 0; index < items.Count; index++)
         {
-            text.Append(index == 0 ? "" : style.ItemSeparator);
-            NewLine(style, depth + 1, text);
+            string separator = index == 0 ? "" : style.ItemSeparator;
+            run.SpendText(separator.Length);
+            text.Append(separator);
+            NewLine(style, depth + 1, text, run);
             write(items[index]);
         }
 
         if (items.Count > 0)
         {
-            NewLine(style, depth, text);
+            NewLine(style, depth, text, run);
         }
 
         text.Append(close);
     }
 
-    private static void NewLine(JsonStyle style, int depth, StringBuilder text)
+    private static void NewLine(JsonStyle style, int depth, StringBuilder text, RenderRun run)
     {
         if (style.Indent is string indent)
         {
+            run.SpendText((long)indent.Length * depth);
             text.Append('\n');
             for (int level = 0; level < depth; level++)
             {
@@ -117,8 +135,9 @@ internal static class TemplateJson
         }
     }
 
-    private static void Quote(string value, bool isAscii, StringBuilder text)
+    private static void Quote(string value, bool isAscii, StringBuilder text, RenderRun run)
     {
+        run.SpendText(value.Length);
         text.Append('"');
         foreach (char character in value)
         {

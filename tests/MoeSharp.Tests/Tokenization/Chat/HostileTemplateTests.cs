@@ -26,6 +26,12 @@ public class HostileTemplateTests
     [InlineData("{% set ns = namespace(t=[]) %}{% for i in range(100000) %}{% set ns.t = [ns.t] %}{% endfor %}{{ ns.t == ns.t }}")]
     [InlineData("{{ range(100000) | unique | list }}")]
     [InlineData("{% set t = 'a ' * 4000000 %}{% for i in range(100000) %}{{ t.split() | length }}{% endfor %}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{{ range(100000) | tojson(separators=(t, ':')) }}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{{ ([{'k': 1}] * 100000) | tojson(separators=(',', t)) }}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{{ range(100000) | tojson(indent=t) }}")]
+    [InlineData("{% set ns = namespace(t=1) %}{% for i in range(300) %}{% set ns.t = [ns.t] %}{% endfor %}{{ ns.t | tojson(indent='a' * 10000000) }}")]
+    [InlineData("{% set m = {'a' * 10000000: 1} %}{{ ([m] * 100000) | tojson }}")]
+    [InlineData("{% set m = {'a' * 10000000: 1, 'b': 2} %}{{ ([m] * 100000) | tojson(sort_keys=true) }}")]
     public void Rendering_stops(string template)
     {
         Stopwatch watch = Stopwatch.StartNew();
