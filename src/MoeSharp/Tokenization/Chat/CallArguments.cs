@@ -59,9 +59,9 @@ internal sealed class ArgumentValues
     /// <summary>Adds the entries of a mapping.</summary>
     public void AddNamed(MapValue map, RenderRun run)
     {
-        run.Spend(map.Count);
         foreach ((string name, object? value) in map)
         {
+            run.SpendText(name.Length);
             Named[name] = value;
         }
     }

@@ -58,7 +58,7 @@ internal sealed record MapExpression(KeyValuePair<Expression, Expression>[] Entr
         foreach ((Expression key, Expression value) in Entries)
         {
             string name = key.Evaluate(run, scope) as string ?? throw run.Fault("only text can be the key of a mapping");
-            map[name] = value.Evaluate(run, scope);
+            map.Put(name, value.Evaluate(run, scope), run);
         }
 
         return map;

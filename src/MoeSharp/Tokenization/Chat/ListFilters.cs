@@ -14,7 +14,7 @@ internal static class ListFilters
             : new ListValue([.. ValueRules.ItemsOf(value, run).Reverse()]);
         filters["items"] = (value, arguments, run) => value switch
         {
-            MapValue map => map.Entries(),
+            MapValue map => map.Entries(run),
             UndefinedValue => new ListValue([]),
             _ => throw run.Fault($"items takes a mapping, not {ValueRules.KindOf(value)}"),
         };
@@ -117,6 +117,7 @@ internal static class ListFilters
             return ValueRules.ItemOf(item, path, run);
         }
 
+        run.SpendText(names.Length);
         foreach (string name in names.Split('.'))
         {
             run.Spend(1);
@@ -139,8 +140,7 @@ internal static class ListFilters
         object?[] bound = arguments.Bind("dictsort", run, "case_sensitive", "by", "reverse");
         MapValue map = value as MapValue ?? throw run.Fault($"dictsort takes a mapping, not {ValueRules.KindOf(value)}");
         object?[] keys = bound[1] is "value" ? [.. map.Values] : [.. map.Keys];
-        run.Spend(map.Count);
-        return new ListValue(Order(map.Entries().Items, keys, IsGivenTrue(bound[2]), IsGivenTrue(bound[0]), run));
+        return new ListValue(Order(map.Entries(run).Items, keys, IsGivenTrue(bound[2]), IsGivenTrue(bound[0]), run));
     }
 
     /// <summary>Orders items by keys of one kind, keeping the order of equals. Other keys are refused before sorting begins.</summary>

@@ -55,14 +55,13 @@ internal static class TemplateFunctions
         {
             foreach ((string key, object? value) in source as MapValue ?? throw run.Fault($"dict takes mappings, not {ValueRules.KindOf(source)}"))
             {
-                run.Spend(1);
-                map[key] = value;
+                map.Put(key, value, run);
             }
         }
 
         foreach ((string name, object? value) in arguments.Named)
         {
-            map[name] = value;
+            map.Put(name, value, run);
         }
 
         return map;
@@ -73,6 +72,7 @@ internal static class TemplateFunctions
         NamespaceValue members = new();
         foreach ((string name, object? value) in Dictionary(arguments, run))
         {
+            run.SpendText(name.Length);
             members.Set(name, value);
         }
 

@@ -32,8 +32,8 @@ internal static class TemplateTests
         ["upper"] = (value, arguments, run) => ValueText.Of(value, run) is string text && text.Any(char.IsUpper) && !text.Any(char.IsLower),
         ["in"] = (value, arguments, run) => ValueRules.Contains(Other(arguments, run), value, run),
         ["sameas"] = (value, arguments, run) => ReferenceEquals(value, Other(arguments, run)) || (value is bool or null or long && Equals(value, Other(arguments, run))),
-        ["filter"] = (value, arguments, run) => value is string name && TemplateFilters.Find(name) is not null,
-        ["test"] = (value, arguments, run) => value is string name && Find(name) is not null,
+        ["filter"] = (value, arguments, run) => IsKnown(value, run, name => TemplateFilters.Find(name) is not null),
+        ["test"] = (value, arguments, run) => IsKnown(value, run, name => Find(name) is not null),
     };
 
     private static readonly Dictionary<string, string> Comparisons = new(StringComparer.Ordinal)
@@ -64,6 +64,12 @@ internal static class TemplateTests
         }
 
         return ByName.GetValueOrDefault(name);
+    }
+
+    private static bool IsKnown(object? value, RenderRun run, Predicate<string> isKnown)
+    {
+        run.SpendText(value is string text ? text.Length : 0);
+        return value is string name && isKnown(name);
     }
 
     private static object? Other(ArgumentValues arguments, RenderRun run) =>

@@ -26,7 +26,25 @@ internal sealed class MapValue : OrderedDictionary<string, object?>
     }
 
     /// <summary>The keys and values as tuples.</summary>
-    public ListValue Entries() => new([.. this.Select(entry => new ListValue([entry.Key, entry.Value], isTuple: true))]);
+    public ListValue Entries(RenderRun run)
+    {
+        run.Spend(Count);
+        return new ListValue([.. this.Select(entry => new ListValue([entry.Key, entry.Value], isTuple: true))]);
+    }
+
+    /// <summary>Finds the value of a key, which a template may have made as long as it likes: hashing it is work.</summary>
+    public bool TryFind(string key, RenderRun run, out object? value)
+    {
+        run.SpendText(key.Length);
+        return TryGetValue(key, out value);
+    }
+
+    /// <summary>Sets the value of a key.</summary>
+    public void Put(string key, object? value, RenderRun run)
+    {
+        run.SpendText(key.Length);
+        this[key] = value;
+    }
 }
 
 /// <summary>A value with attributes of its own.</summary>

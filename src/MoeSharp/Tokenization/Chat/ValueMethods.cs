@@ -67,9 +67,9 @@ internal static class ValueMethods
     {
         Func<ArgumentValues, RenderRun, object?>? body = name switch
         {
-            "items" => (arguments, run) => Counted(map.Entries(), run),
-            "keys" => (arguments, run) => Counted(new ListValue([.. map.Keys]), run),
-            "values" => (arguments, run) => Counted(new ListValue([.. map.Values]), run),
+            "items" => (arguments, run) => map.Entries(run),
+            "keys" => (arguments, run) => new ListValue(ValueRules.ItemsOf(map, run)),
+            "values" => (arguments, run) => Values(map, run),
             "get" => (arguments, run) => Get(map, arguments, run),
             "copy" => (arguments, run) => map,
             _ => null,
@@ -77,16 +77,16 @@ internal static class ValueMethods
         return body is null ? null : new FunctionValue(name, body);
     }
 
-    private static ListValue Counted(ListValue list, RenderRun run)
+    private static ListValue Values(MapValue map, RenderRun run)
     {
-        run.Spend(list.Items.Count);
-        return list;
+        run.Spend(map.Count);
+        return new ListValue([.. map.Values]);
     }
 
     private static object? Get(MapValue map, ArgumentValues arguments, RenderRun run)
     {
         object?[] bound = arguments.Bind("get", run, "key", "default");
-        return bound[0] is string key && map.TryGetValue(key, out object? value) ? value : bound[1] == ArgumentValues.Missing ? null : bound[1];
+        return bound[0] is string key && map.TryFind(key, run, out object? value) ? value : bound[1] == ArgumentValues.Missing ? null : bound[1];
     }
 
     private static FunctionValue? OfList(ListValue list, string name)

@@ -71,6 +71,7 @@ internal static class ValueRules
             throw run.Fault($"'{missing.Name}' is undefined, so it has no '{name}'");
         }
 
+        run.SpendText(name.Length);
         if (ValueMethods.Find(owner, name, run) is FunctionValue method)
         {
             return method;
@@ -91,7 +92,7 @@ internal static class ValueRules
         {
             case UndefinedValue missing:
                 throw run.Fault($"'{missing.Name}' is undefined, so it has no items");
-            case MapValue map when key is string name && map.TryGetValue(name, out object? value):
+            case MapValue map when key is string name && map.TryFind(name, run, out object? value):
                 return value;
             case ListValue list when WholeNumber(key) is long index:
                 return ValueSlice.At(list.Items, index) is { } found && found != ArgumentValues.Missing ? found
@@ -128,7 +129,7 @@ internal static class ValueRules
             (ListValue first, ListValue second) => first.IsTuple == second.IsTuple && first.Items.Count == second.Items.Count
                 && first.Items.Zip(second.Items).All(pair => AreEqual(pair.First, pair.Second, run)),
             (MapValue first, MapValue second) => first.Count == second.Count
-                && first.All(entry => second.TryGetValue(entry.Key, out object? value) && AreEqual(entry.Value, value, run)),
+                && first.All(entry => second.TryFind(entry.Key, run, out object? value) && AreEqual(entry.Value, value, run)),
             (UndefinedValue, UndefinedValue) => true,
             _ when WholeNumber(left) is long first && WholeNumber(right) is long second => first == second,
             _ when Number(left) is double first && Number(right) is double second => first == second,
@@ -171,7 +172,7 @@ internal static class ValueRules
             case ListValue list:
                 return list.Items.Any(candidate => AreEqual(candidate, item, run));
             case MapValue map:
-                return item is string key && map.ContainsKey(key);
+                return item is string key && map.TryFind(key, run, out _);
             case UndefinedValue:
                 return false;
             default:

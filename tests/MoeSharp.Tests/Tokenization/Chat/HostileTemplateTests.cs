@@ -32,6 +32,17 @@ public class HostileTemplateTests
     [InlineData("{% set ns = namespace(t=1) %}{% for i in range(300) %}{% set ns.t = [ns.t] %}{% endfor %}{{ ns.t | tojson(indent='a' * 10000000) }}")]
     [InlineData("{% set m = {'a' * 10000000: 1} %}{{ ([m] * 100000) | tojson }}")]
     [InlineData("{% set m = {'a' * 10000000: 1, 'b': 2} %}{{ ([m] * 100000) | tojson(sort_keys=true) }}")]
+    [InlineData("{% set ns = namespace(m={}) %}{% for i in range(1500) %}{% set ns.m = dict(ns.m, **{i | string: i}) %}{% endfor %}{% for i in range(100000) %}{% set x = ns.m | items %}{% endfor %}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ {'k': 1}[t] }}{% endfor %}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ {'k': 1}.get(t) }}{% endfor %}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ t in {'k': 1} }}{% endfor %}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{% set m = {t: 1} %}{% endfor %}")]
+    [InlineData("{% set m = {'a' * 10000000: 1} %}{% for i in range(100000) %}{{ m == m }}{% endfor %}")]
+    [InlineData("{% set m = {'a' * 10000000: 1} %}{% for i in range(100000) %}{% set n = dict(m) %}{% endfor %}")]
+    [InlineData("{% set m = {'a' * 10000000: 1} %}{% for i in range(100000) %}{% set n = dict(**m) %}{% endfor %}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{{ ([{'k': 1}] * 100000) | selectattr(t) | list }}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ t is filter }}{% endfor %}")]
+    [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ t is test }}{% endfor %}")]
     public void Rendering_stops(string template)
     {
         Stopwatch watch = Stopwatch.StartNew();
