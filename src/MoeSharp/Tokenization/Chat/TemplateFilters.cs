@@ -73,7 +73,7 @@ internal static class TemplateFilters
         object?[] bound = arguments.Bind("indent", run, "width", "first", "blank");
         string prefix = bound[0] as string ?? new string(' ', (int)Math.Clamp(ValueRules.WholeNumber(bound[0]) ?? 4, 0, 1000));
         bool indentsBlank = IsGivenTrue(bound[2]);
-        List<string> lines = TextRules.SplitLines(Text(value, run) + "\n");
+        List<string> lines = TextRules.SplitLines(Text(value, run) + "\n", keepsEnds: false, run);
         run.SpendText((long)lines.Count * prefix.Length);
         string text = string.Join('\n', lines.Select((line, index) => index > 0 && (line.Length > 0 || indentsBlank) ? prefix + line : line));
         return IsGivenTrue(bound[1]) ? prefix + text : text;

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 
 namespace MoeSharp.Tokenization.Chat;
@@ -5,12 +6,19 @@ namespace MoeSharp.Tokenization.Chat;
 /// <summary>Operations on text that methods and filters share.</summary>
 internal static class TextRules
 {
+    private static readonly SearchValues<char> LineEnds = SearchValues.Create("\n\r\v\f\u001C\u001D\u001E\u0085\u2028\u2029");
+
+    /// <summary>White space as Python sees it: that of Unicode, and the four separators of ASCII.</summary>
+    public static bool IsSpace(char character) => char.IsWhiteSpace(character) || character is >= '\u001C' and <= '\u001F';
+
     /// <summary>Removes characters from the ends: white space, or any of <paramref name="characters"/>.</summary>
     public static string Strip(string text, string? characters, bool left, bool right, RenderRun run)
     {
         if (characters is null)
         {
-            return left && right ? text.Trim() : left ? text.TrimStart() : text.TrimEnd();
+            int start = left ? SpaceEnd(text, 0) : 0;
+            int end = right ? SpaceStart(text, text.Length) : text.Length;
+            return start < end ? text[start..end] : "";
         }
 
         ValueRules.SpendSearch(text, characters, run);
@@ -38,13 +46,18 @@ internal static class TextRules
         }
     });
 
-    /// <summary>The lines of a text, without their ends.</summary>
-    public static List<string> SplitLines(string text)
+    /// <summary>The lines of a text.</summary>
+    public static List<string> SplitLines(string text, bool keepsEnds, RenderRun run)
     {
-        List<string> lines = [.. text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n').Split('\n')];
-        if (lines[^1].Length == 0)
+        List<string> lines = [];
+        for (int start = 0; start < text.Length;)
         {
-            lines.RemoveAt(lines.Count - 1);
+            run.Spend(1);
+            int length = text.AsSpan(start).IndexOfAny(LineEnds);
+            int end = length < 0 ? text.Length : start + length;
+            int next = Math.Min(text.Length, text.AsSpan(end).StartsWith("\r\n") ? end + 2 : end + 1);
+            lines.Add(text[start..(keepsEnds ? next : end)]);
+            start = next;
         }
 
         return lines;
@@ -95,7 +108,7 @@ internal static class TextRules
         {
             run.Spend(1);
             int end = parts.Count == limit ? text.Length : start;
-            while (end < text.Length && !char.IsWhiteSpace(text[end]))
+            while (end < text.Length && !IsSpace(text[end]))
             {
                 end++;
             }
@@ -112,7 +125,7 @@ internal static class TextRules
         {
             run.Spend(1);
             int start = parts.Count == limit ? 0 : end;
-            while (start > 0 && !char.IsWhiteSpace(text[start - 1]))
+            while (start > 0 && !IsSpace(text[start - 1]))
             {
                 start--;
             }
@@ -124,7 +137,7 @@ internal static class TextRules
 
     private static int SpaceEnd(string text, int index)
     {
-        while (index < text.Length && char.IsWhiteSpace(text[index]))
+        while (index < text.Length && IsSpace(text[index]))
         {
             index++;
         }
@@ -134,7 +147,7 @@ internal static class TextRules
 
     private static int SpaceStart(string text, int index)
     {
-        while (index > 0 && char.IsWhiteSpace(text[index - 1]))
+        while (index > 0 && IsSpace(text[index - 1]))
         {
             index--;
         }

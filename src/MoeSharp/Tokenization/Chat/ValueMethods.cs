@@ -19,7 +19,8 @@ internal static class ValueMethods
         ["capitalize"] = (text, arguments, run) => TextRules.Capitalize(text),
         ["split"] = (text, arguments, run) => Split(text, arguments, fromRight: false, run),
         ["rsplit"] = (text, arguments, run) => Split(text, arguments, fromRight: true, run),
-        ["splitlines"] = (text, arguments, run) => new ListValue([.. TextRules.SplitLines(text)]),
+        ["splitlines"] = (text, arguments, run) => new ListValue(
+            [.. TextRules.SplitLines(text, arguments.Bind("splitlines", run, "keepends")[0] is object keeps && keeps != ArgumentValues.Missing && ValueRules.IsTrue(keeps), run)]),
         ["partition"] = (text, arguments, run) => Partition(text, arguments, run),
         ["startswith"] = (text, arguments, run) => HasAffix(text, arguments, run, "startswith", text.StartsWith),
         ["endswith"] = (text, arguments, run) => HasAffix(text, arguments, run, "endswith", text.EndsWith),
@@ -34,7 +35,7 @@ internal static class ValueMethods
         ["isnumeric"] = (text, arguments, run) => text.Length > 0 && text.All(char.IsNumber),
         ["isalpha"] = (text, arguments, run) => text.Length > 0 && text.All(char.IsLetter),
         ["isalnum"] = (text, arguments, run) => text.Length > 0 && text.All(char.IsLetterOrDigit),
-        ["isspace"] = (text, arguments, run) => text.Length > 0 && text.All(char.IsWhiteSpace),
+        ["isspace"] = (text, arguments, run) => text.Length > 0 && text.All(TextRules.IsSpace),
         ["isupper"] = (text, arguments, run) => text.Any(char.IsUpper) && !text.Any(char.IsLower),
         ["islower"] = (text, arguments, run) => text.Any(char.IsLower) && !text.Any(char.IsUpper),
     };

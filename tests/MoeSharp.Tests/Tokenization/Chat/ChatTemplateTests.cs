@@ -92,6 +92,14 @@ public class ChatTemplateTests
     [InlineData("{{ ' a b  c '.rsplit(none, 1) }} {{ ' a b '.rsplit(none, 0) }} {{ ' a b'.rsplit(none, 1) }} {{ ' a b'.rsplit(none, 2) }} {{ ' a b c d '.rsplit(none, 2) }}", "[' a b', 'c'] [' a b'] [' a', 'b'] ['a', 'b'] [' a b', 'c', 'd']")]
     public void Splitting_at_blanks(string template, string expected) => Assert.Equal(expected, Render(template));
 
+    // What Jinja2 3.1.6 on Python 3 writes.
+    [Theory]
+    [InlineData("{{ 'a\\nb\\r\\nc\\rd\\x0be\\x0cf\\x1cg\\x1dh\\x1ei\\x85j\\u2028k\\u2029l\\x1fm'.splitlines() }}", "['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l\\x1fm']")]
+    [InlineData("{{ 'a\\n\\nb\\n'.splitlines() }} {{ ''.splitlines() }} {{ '\\n'.splitlines() }} {{ '\\r\\r\\n\\n'.splitlines() }} {{ 'a\\r'.splitlines() }} {{ 'a\\r\\nb'.splitlines(true) }}", "['a', '', 'b'] [] [''] ['', '', ''] ['a'] ['a\\r\\n', 'b']")]
+    [InlineData("{{ 'a\\nb\\x0bc\\u2028d' | indent(1) | tojson }}|{{ 'a\\r\\nb\\n' | indent(2) | tojson }}|{{ '\\n' | indent(2, true, true) | tojson }}|{{ 'a\\n\\nb' | indent(2, blank=true) | tojson }}", "\"a\\n b\\n c\\n d\"|\"a\\n  b\\n\"|\"  \\n  \"|\"a\\n  \\n  b\"")]
+    [InlineData("{{ ' a\\u3000b\\x1cc\\x85d '.split() }} {{ '\\x1f a\\x1c'.strip() | tojson }} {{ '\\x1f a\\x1c' | trim | tojson }} {{ '\\x1c '.isspace() }}", "['a', 'b', 'c', 'd'] \"a\" \"a\" True")]
+    public void Lines_and_blanks_are_those_of_Python(string template, string expected) => Assert.Equal(expected, Render(template));
+
     [Theory]
     [InlineData("1 is number", true)]
     [InlineData("true is number", true)]

@@ -43,6 +43,7 @@ public class HostileTemplateTests
     [InlineData("{% set t = 'a' * 10000000 %}{{ ([{'k': 1}] * 100000) | selectattr(t) | list }}")]
     [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ t is filter }}{% endfor %}")]
     [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ t is test }}{% endfor %}")]
+    [InlineData("{% set t = '\\n' * 10000000 %}{% for i in range(100000) %}{{ t.splitlines() | length }}{% endfor %}")]
     public void Rendering_stops(string template)
     {
         Stopwatch watch = Stopwatch.StartNew();
