@@ -178,8 +178,7 @@ internal static class ListFilters
         List<object?> kept = [];
         foreach (object? item in ValueRules.ItemsOf(value, run))
         {
-            object? key = bound[1] is null || bound[1] == ArgumentValues.Missing ? item : Attribute(item, bound[1], run);
-            key = key is string text && !IsGivenTrue(bound[0]) ? text.ToLowerInvariant() : key;
+            object? key = KeyOf(item, bound[1], IsGivenTrue(bound[0]), run);
             if (!seen.Exists(other => ValueRules.AreEqual(other, key, run)))
             {
                 seen.Add(key);
@@ -205,17 +204,32 @@ internal static class ListFilters
 
     private static object? Extreme(object? value, ArgumentValues arguments, RenderRun run, string name, int sign)
     {
-        object? attribute = arguments.Bind(name, run, "case_sensitive", "attribute")[1];
+        object?[] bound = arguments.Bind(name, run, "case_sensitive", "attribute");
         object? best = new UndefinedValue($"the {name} of nothing");
+        object? bestKey = ArgumentValues.Missing;
         foreach (object? item in ValueRules.ItemsOf(value, run))
         {
-            bool isFirst = best is UndefinedValue;
-            object? key = attribute is null || attribute == ArgumentValues.Missing ? item : Attribute(item, attribute, run);
-            object? bestKey = isFirst || attribute is null || attribute == ArgumentValues.Missing ? best : Attribute(best, attribute, run);
-            best = isFirst || ValueRules.Compare(key, bestKey, "<", run) * sign < 0 ? item : best;
+            object? key = KeyOf(item, bound[1], IsGivenTrue(bound[0]), run);
+            if (bestKey == ArgumentValues.Missing || ValueRules.Compare(key, bestKey, "<", run) * sign < 0)
+            {
+                (best, bestKey) = (item, key);
+            }
         }
 
         return best;
+    }
+
+    /// <summary>What an item is compared by: itself or an attribute, as text in small letters unless case counts.</summary>
+    private static object? KeyOf(object? item, object? attribute, bool isCaseSensitive, RenderRun run)
+    {
+        object? key = attribute is null || attribute == ArgumentValues.Missing ? item : Attribute(item, attribute, run);
+        if (key is not string text || isCaseSensitive)
+        {
+            return key;
+        }
+
+        run.SpendText(text.Length);
+        return text.ToLowerInvariant();
     }
 
     private static object? Batch(object? value, ArgumentValues arguments, RenderRun run)

@@ -109,19 +109,25 @@ internal static class TemplateFilters
     private static object? ToWhole(object? value, ArgumentValues arguments, RenderRun run)
     {
         object?[] bound = arguments.Bind("int", run, "default", "base");
-        object? absent = bound[0] == ArgumentValues.Missing ? 0L : bound[0];
-        double? number = value is string text ? Parse(text) : ValueRules.Number(value);
-        if (value is string digits && long.TryParse(digits.Trim(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long whole))
+        if (value is string digits)
         {
-            return whole;
+            run.SpendText(digits.Length);
+            long? radix = bound[1] == ArgumentValues.Missing ? 10 : ValueRules.WholeNumber(bound[1]);
+            if (radix is 0 or (>= 2 and <= 36) && WholeNumberText.TryRead(digits, (int)radix, out long? read))
+            {
+                return read ?? throw run.Fault("the number in the text is too large");
+            }
         }
-
-        if (ValueRules.WholeNumber(value) is long exact)
+        else if (ValueRules.WholeNumber(value) is long exact)
         {
             return exact;
         }
 
-        return number is double real && Math.Abs(real) < 9e18 ? (long)real : absent;
+        // Python's int() stops here; Jinja goes on, so that '42.23' is 42.
+        double number = (value is string text ? Parse(text) : ValueRules.Number(value)) ?? double.NaN;
+        return !double.IsFinite(number) ? (bound[0] == ArgumentValues.Missing ? 0L : bound[0])
+            : Math.Abs(number) < 9.2e18 ? (object)(long)number
+            : throw run.Fault("the number is too large");
     }
 
     private static object? ToReal(object? value, ArgumentValues arguments, RenderRun run)

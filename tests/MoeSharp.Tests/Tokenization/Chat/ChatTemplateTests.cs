@@ -100,6 +100,15 @@ public class ChatTemplateTests
     [InlineData("{{ ' a\\u3000b\\x1cc\\x85d '.split() }} {{ '\\x1f a\\x1c'.strip() | tojson }} {{ '\\x1f a\\x1c' | trim | tojson }} {{ '\\x1c '.isspace() }}", "['a', 'b', 'c', 'd'] \"a\" \"a\" True")]
     public void Lines_and_blanks_are_those_of_Python(string template, string expected) => Assert.Equal(expected, Render(template));
 
+    // What Jinja2 3.1.6 on Python 3 writes.
+    [Theory]
+    [InlineData("{{ ['b','A','a','B'] | min }}{{ ['b','A','a','B'] | max }} {{ ['b','A','a','B'] | min(case_sensitive=true) }}{{ ['b','A','a','B'] | max(true) }} {{ [{'n': 'b'}, {'n': 'C'}, {'n': 'c'}] | max(attribute='n') }}", "Ab Ab {'n': 'C'}")]
+    [InlineData("{{ '0x1F' | int(base=16) }} {{ 'ff' | int(0, 16) }} {{ '-0b101' | int(base=2) }} {{ '0o17' | int(base=8) }} {{ '0x1f' | int(base=0) }} {{ '010' | int(base=0) }} {{ '19' | int(base=8) }}", "31 255 -5 15 31 10 19")]
+    [InlineData("{{ '1_000' | int }} {{ '1__0' | int(7) }} {{ 'zz' | int(base=36) }} {{ '12' | int(base=99) }} {{ ' 7 ' | int }} {{ '+5' | int }} {{ '0x10' | int }} {{ 12.9 | int(base=2) }}", "1000 7 1295 12 7 5 0 12")]
+    [InlineData("{{ '0x' | int(3, 16) }} {{ '0x_f' | int(base=16) }} {{ '_1' | int(2) }} {{ '00' | int(base=0) }} {{ '0b1' | int(base=16) }} {{ 'inf' | int(4) }} {{ '\u0661\u0662' | int }}", "3 15 2 0 177 4 12")]
+    [InlineData("{{ '-9223372036854775808' | int }} {{ '9223372036854775807' | int }} {{ '' | int(1) }} {{ '-' | int(1) }} {{ [1] | int(8) }}", "-9223372036854775808 9223372036854775807 1 1 8")]
+    public void Extremes_and_whole_numbers(string template, string expected) => Assert.Equal(expected, Render(template));
+
     [Theory]
     [InlineData("1 is number", true)]
     [InlineData("true is number", true)]
@@ -145,6 +154,9 @@ public class ChatTemplateTests
     [InlineData("{{ 'a'.split(nope=1) }}", "has no argument 'nope'")]
     [InlineData("{{ strftime_now('%Q') }}", "does not know '%Q'")]
     [InlineData("{{ range(1000000) }}", "more than 100000")]
+    [InlineData("{{ '99999999999999999999' | int }}", "is too large")]
+    [InlineData("{{ '1e30' | int }}", "is too large")]
+    [InlineData("{{ 1e30 | int }}", "is too large")]
     public void What_cannot_be_rendered_is_named_with_its_line(string template, string expected)
     {
         string message = Assert.Throws<ConfigurationException>(() => Render(template)).Message;

@@ -44,6 +44,7 @@ public class HostileTemplateTests
     [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ t is filter }}{% endfor %}")]
     [InlineData("{% set t = 'a' * 10000000 %}{% for i in range(100000) %}{{ t is test }}{% endfor %}")]
     [InlineData("{% set t = '\\n' * 10000000 %}{% for i in range(100000) %}{{ t.splitlines() | length }}{% endfor %}")]
+    [InlineData("{% set t = '1' * 10000000 %}{% for i in range(100000) %}{{ t | int(0, 1000) }}{% endfor %}")]
     public void Rendering_stops(string template)
     {
         Stopwatch watch = Stopwatch.StartNew();
