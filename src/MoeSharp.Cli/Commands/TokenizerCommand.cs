@@ -124,11 +124,16 @@ internal static class TokenizerCommand
             JsonElement root = document.RootElement;
             bool isObject = root.ValueKind == JsonValueKind.Object;
             JsonElement messages = isObject && root.TryGetProperty("messages", out JsonElement list) ? list : root;
-            bool hasTools = isObject && root.TryGetProperty("tools", out JsonElement given) && given.ValueKind == JsonValueKind.Array;
+            JsonElement tools = isObject && root.TryGetProperty("tools", out JsonElement given) ? given : default;
+            if (tools.ValueKind is not (JsonValueKind.Array or JsonValueKind.Null or JsonValueKind.Undefined))
+            {
+                throw new ConfigurationException($"{file}: \"tools\" is not a list of tools such as [{{\"type\": \"function\", \"function\": {{\"name\": \"weather\"}}}}]. Put what there is into [ ], or leave it out.");
+            }
+
             return new ChatTemplateInput
             {
                 Messages = ChatMessage.ListFromJson(messages, file),
-                Tools = hasTools ? [.. root.GetProperty("tools").EnumerateArray().Select(tool => tool.Clone())] : null,
+                Tools = tools.ValueKind == JsonValueKind.Array ? [.. tools.EnumerateArray().Select(tool => tool.Clone())] : null,
                 Now = TimeProvider.System.GetLocalNow(),
             };
         }

@@ -89,6 +89,8 @@ public sealed class TokenizerCommandTests
         Assert.DoesNotContain("assistant:", plain, StringComparison.Ordinal);
         string template = Write(folder, "own.jinja", "{{ tools[0].name }}/{{ messages[0].content }}");
         string withTools = Write(folder, "tools.json", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"tools\": [{\"name\": \"weather\"}]}");
+        string noTools = Write(folder, "none.json", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"tools\": null}");
+        Assert.StartsWith("True\n\n", Run("chat", "--tokenizer", vocabulary, "--messages", noTools, "--template", Write(folder, "none.jinja", "{{ tools is none }}")), StringComparison.Ordinal);
         Assert.StartsWith("weather/Hi\n\n", Run("chat", "--tokenizer", vocabulary, "--messages", withTools, "--template", template), StringComparison.Ordinal);
     }
 
@@ -96,6 +98,8 @@ public sealed class TokenizerCommandTests
     [InlineData("[{\"role\": \"user\", \"content\": \"x\"}]", null, "comes without a chat template")]
     [InlineData("[7]", "x", "message 0 is not an object")]
     [InlineData("{\"messages\": 7}", "x", "is not a list of messages")]
+    [InlineData("{\"messages\": [], \"tools\": {\"name\": \"weather\"}}", "x", "\"tools\" is not a list of tools")]
+    [InlineData("{\"messages\": [], \"tools\": \"weather\"}", "x", "\"tools\" is not a list of tools")]
     [InlineData("nonsense", "x", "is not valid JSON")]
     [InlineData("[]", "{{ raise_exception('no messages') }}", "line 1: no messages")]
     public void A_conversation_that_cannot_be_rendered_is_answered_with_a_remedy(string messages, string? template, string remedy)
