@@ -51,21 +51,6 @@ internal static class CharacterRangeRegex
             index += isRange ? 3 : 1;
         }
 
-        ranges.Sort();
-        List<int> merged = [];
-        foreach ((int first, int last) in ranges)
-        {
-            if (merged.Count > 0 && first <= merged[^1] + 1)
-            {
-                merged[^1] = Math.Max(merged[^1], last);
-            }
-            else
-            {
-                merged.Add(first);
-                merged.Add(last);
-            }
-        }
-
-        return [.. merged];
+        return CodeSet.Merge(ranges);
     }
 }

@@ -64,7 +64,8 @@ internal sealed class CodeSet(Func<int, bool> contains)
 
     private Func<int, bool> Rule => contains;
 
-    private static int[] Merge(IEnumerable<(int First, int Last)> ranges)
+    /// <summary>Ranges in order, as pairs of first and last; those that overlap or touch are joined.</summary>
+    public static int[] Merge(IEnumerable<(int First, int Last)> ranges)
     {
         List<int> merged = [];
         foreach ((int first, int last) in ranges.Order())
