@@ -13,6 +13,10 @@ internal sealed class LinearRegex : SplitPattern
     private readonly RegexProgram _program;
     private readonly string _place;
 
+    // Texts are cut in pieces, and each is searched: the buffers of the last search wait here for the next. A thread takes them
+    // away while it searches; one that finds none makes its own.
+    private RegexSearch? _idle;
+
     private LinearRegex(RegexProgram program, string place)
     {
         _program = program;
@@ -25,7 +29,8 @@ internal sealed class LinearRegex : SplitPattern
     /// <inheritdoc/>
     public override void FindMatches(ReadOnlySpan<byte> text, List<Piece> matches)
     {
-        RegexSearch search = new(_program, checked(MostLooks * (text.Length + 16L) * _program.Size));
+        RegexSearch search = Interlocked.Exchange(ref _idle, null) ?? new RegexSearch(_program);
+        search.Begin(checked(MostLooks * (text.Length + 16L) * _program.Size));
         for (int start = 0; start <= text.Length;)
         {
             if (!search.TryFind(text, start, isAnchored: false, out Piece match))
@@ -49,14 +54,16 @@ internal sealed class LinearRegex : SplitPattern
             }
         }
 
-        if (search.IsExhausted)
+        bool isExhausted = search.IsExhausted;
+        Interlocked.Exchange(ref _idle, search);
+        if (isExhausted)
         {
             throw new FileFormatException($"{_place} takes more than {MostLooks} looks at each character of a text of {text.Length} bytes.");
         }
     }
 }
 
-/// <summary>The threads of one search; reused from match to match.</summary>
+/// <summary>The threads of one search at a time; reused from match to match and from text to text.</summary>
 internal sealed class RegexSearch
 {
     private readonly RegexProgram _program;
@@ -68,17 +75,19 @@ internal sealed class RegexSearch
     private long _workLeft;
     private int _generation;
 
-    /// <summary>Begins.</summary>
+    /// <summary>Makes room for the threads of an expression.</summary>
     /// <param name="program">The expression.</param>
-    /// <param name="work">Instructions that may be executed in all.</param>
-    public RegexSearch(RegexProgram program, long work)
+    public RegexSearch(RegexProgram program)
     {
         _program = program;
-        _workLeft = work;
         _seenAt = new int[program.Code.Length]; // Generations begin at 1.
         _current = new ThreadList(program.Code.Length);
         _next = new ThreadList(program.Code.Length);
     }
+
+    /// <summary>Begins a text.</summary>
+    /// <param name="work">Instructions that may be executed in all.</param>
+    public void Begin(long work) => _workLeft = work;
 
     /// <summary>The work is used up; what was found is not to be trusted.</summary>
     public bool IsExhausted => _workLeft < 0;
@@ -140,7 +149,16 @@ internal sealed class RegexSearch
         return isFound;
     }
 
-    private void BeginPlace() => _generation++;
+    private void BeginPlace()
+    {
+        if (_generation == int.MaxValue)
+        {
+            Array.Clear(_seenAt);
+            _generation = 0;
+        }
+
+        _generation++;
+    }
 
     /// <summary>Adds the takes and matches that an instruction leads to without a character, in order of preference.</summary>
     private void Follow(ReadOnlySpan<byte> text, int position, int instruction, int start, ThreadList threads)
@@ -177,37 +195,37 @@ internal sealed class RegexSearch
 
     private bool Holds(RegexInstruction step, ReadOnlySpan<byte> text, int position)
     {
-        CodeSet set = step.Set!; // Not null: every assertion has one.
         int before = position > 0 ? CodePoint.Before(text, position, out _) : -1;
         int after = position < text.Length ? CodePoint.At(text, position, out _) : -1;
-        bool isSetBefore = before >= 0 && set.Contains(before);
-        bool isSetAfter = after >= 0 && set.Contains(after);
         return step.Kind switch
         {
             AssertionKind.LineStart => before is -1 or '\n',
             AssertionKind.LineEnd => after is -1 or '\n',
             AssertionKind.TextStart => before < 0,
             AssertionKind.TextEnd => after < 0,
-            AssertionKind.WordEdge => isSetBefore != isSetAfter,
-            AssertionKind.NoWordEdge => isSetBefore == isSetAfter,
-            AssertionKind.SetAfter => isSetAfter,
-            AssertionKind.NoSetAfter => !isSetAfter,
-            AssertionKind.SetBefore => isSetBefore,
-            AssertionKind.NoSetBefore => !isSetBefore,
+            AssertionKind.WordEdge => IsIn(step, before) != IsIn(step, after),
+            AssertionKind.NoWordEdge => IsIn(step, before) == IsIn(step, after),
+            AssertionKind.SetAfter => IsIn(step, after),
+            AssertionKind.NoSetAfter => !IsIn(step, after),
+            AssertionKind.SetBefore => IsIn(step, before),
+            AssertionKind.NoSetBefore => !IsIn(step, before),
             AssertionKind.PartAfter => MatchesAt(step.Part!, text, position), // Not null: these two kinds have one.
             _ => !MatchesAt(step.Part!, text, position),
         };
     }
 
+    // Not null: these assertions have a set.
+    private static bool IsIn(RegexInstruction step, int codePoint) => codePoint >= 0 && step.Set!.Contains(codePoint);
+
     private bool MatchesAt(RegexProgram part, ReadOnlySpan<byte> text, int position)
     {
         if (!_inner.TryGetValue(part, out RegexSearch? search))
         {
-            search = new RegexSearch(part, 0);
+            search = new RegexSearch(part);
             _inner.Add(part, search);
         }
 
-        search._workLeft = _workLeft;
+        search.Begin(_workLeft);
         bool matches = search.TryFind(text, position, isAnchored: true, out _);
         _workLeft = search._workLeft;
         return matches;

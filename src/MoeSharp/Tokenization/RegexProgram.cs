@@ -23,7 +23,7 @@ internal enum RegexOperation
 /// <param name="Operation">What it does.</param>
 /// <param name="Target">Where it goes on.</param>
 /// <param name="Other">Where else a fork goes on.</param>
-/// <param name="Set">The set of a take, or of an assertion.</param>
+/// <param name="Set">The set of a take, or of an assertion that asks for one.</param>
 /// <param name="Kind">The assertion.</param>
 /// <param name="Part">The expression of an assertion.</param>
 internal readonly record struct RegexInstruction(RegexOperation Operation, int Target = 0, int Other = 0, CodeSet? Set = null, AssertionKind Kind = default, RegexProgram? Part = null);
@@ -90,10 +90,13 @@ internal sealed class RegexProgram
                 break;
             case AssertionNode assertion:
                 RegexProgram? inner = assertion.Part is null ? null : Compile(assertion.Part, _compilation);
-                Emit(new RegexInstruction(RegexOperation.Assert, Set: assertion.Set ?? NamedCodeSets.Word(), Kind: assertion.Kind, Part: inner));
+                Emit(new RegexInstruction(RegexOperation.Assert, Set: SetOf(assertion), Kind: assertion.Kind, Part: inner));
                 break;
         }
     }
+
+    private CodeSet? SetOf(AssertionNode assertion) =>
+        assertion.Kind is AssertionKind.WordEdge or AssertionKind.NoWordEdge ? _compilation.Word : assertion.Set;
 
     private void AddAlternatives(AlternativesNode alternatives)
     {
@@ -150,7 +153,7 @@ internal sealed class RegexProgram
         : new RegexInstruction(RegexOperation.Fork, inside, after);
 }
 
-/// <summary>One translation of an expression, its assertions included: what it may cost in all.</summary>
+/// <summary>One translation of an expression, its assertions included: what it may cost in all, and what its parts share.</summary>
 internal sealed class RegexCompilation(JsonPlace place)
 {
     // Parts visited and instructions written. Published patterns need some 200; the bound keeps repeats of repeats, even of
@@ -158,6 +161,10 @@ internal sealed class RegexCompilation(JsonPlace place)
     private const int MostWork = 40_000;
 
     private int _workLeft = MostWork;
+    private CodeSet? _word;
+
+    /// <summary>The characters of words, for the edges of words.</summary>
+    public CodeSet Word => _word ??= NamedCodeSets.Word();
 
     /// <summary>Counts a part or an instruction.</summary>
     public void Spend() => place.RejectIf(--_workLeft < 0, "is too long when its repeats are written out");
