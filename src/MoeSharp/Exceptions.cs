@@ -6,6 +6,9 @@ public abstract class MoeSharpException(string message, Exception? inner = null)
 /// <summary>The user's input is wrong: a flag, a configuration, a text, a path. The message says what, where and how to fix it.</summary>
 public sealed class ConfigurationException(string message, Exception? inner = null) : MoeSharpException(message, inner);
 
+/// <summary>An intervention cannot be made in a model: its router does not choose by scores, or too few experts would remain.</summary>
+public sealed class InterventionException(string message) : MoeSharpException(message);
+
 /// <summary>A file from outside breaks the rules of its format, or a checkpoint is damaged. The message names the file and the rule.</summary>
 public sealed class FileFormatException(string message, Exception? inner = null) : MoeSharpException(message, inner);
 

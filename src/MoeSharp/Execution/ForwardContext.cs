@@ -61,6 +61,12 @@ public sealed class ForwardContext : IDisposable
     /// <summary>When not null, sees every row that meets a weight.</summary>
     public InputObserver? Observer { get; set; }
 
+    /// <summary>When not null, changes the choices of passes without gradients; the caller clears it.</summary>
+    public RoutingIntervention? Intervention { get; set; }
+
+    /// <summary>When not null, sees what every MoE layer does; the caller clears it.</summary>
+    public MoeObserver? MoeObserver { get; set; }
+
     /// <summary>Time per part of a step.</summary>
     public PartTimer Timer { get; } = new();
 
@@ -76,6 +82,11 @@ public sealed class ForwardContext : IDisposable
     /// <summary>Starts a pass whose operations are recorded.</summary>
     public void BeginTraining(TokenBatch batch, BalanceConfig balance, float auxiliaryScale)
     {
+        if (Intervention is not null)
+        {
+            throw new InvalidOperationException("an intervention changes trained models; training does not take one");
+        }
+
         (Tape, Batch, Balance, AuxiliaryScale) = (_tape, batch, balance, auxiliaryScale);
         Routing.Reset();
     }

@@ -35,6 +35,11 @@ public sealed class MoeLayer : IFeedForward
     {
         StepPart before = context.Timer.Switch(StepPart.Router);
         RoutingPlan plan = _router.Route(x, context); // expert_ids, routing_weights: [tokens, top_k]
+        if (context.Intervention is { } intervention && intervention.ChangesChoice(_layer))
+        {
+            plan = ExpertLimits.Apply(_router, plan, _layer, intervention, context);
+        }
+
         _balance.Record(plan, _layer, context); // auxiliary losses into the pass's record
         context.Timer.Switch(StepPart.Dispatch);
         DispatchedRows rows = _dispatcher.Dispatch(x, plan, context); // [routed, hidden], grouped by expert
@@ -43,6 +48,30 @@ public sealed class MoeLayer : IFeedForward
         context.Timer.Switch(StepPart.Dispatch);
         Tensor routed = _dispatcher.Combine(output, rows, context); // [tokens, hidden]
         context.Timer.Switch(before);
-        return _shared is null ? routed : Op.Add(routed, _shared.Forward(x, context), context); // [tokens, hidden]
+        Tensor? shared = _shared is null || context.Intervention is { WithoutSharedExperts: true } ? null : _shared.Forward(x, context); // [tokens, hidden]
+        if (context.MoeObserver is { } observer)
+        {
+            Show(observer, plan, routed, shared);
+        }
+
+        return shared is null ? routed : Op.Add(routed, shared, context); // [tokens, hidden]
+    }
+
+    private void Show(MoeObserver observer, in RoutingPlan plan, Tensor routed, Tensor? shared)
+    {
+        MoeView view = new()
+        {
+            Layer = _layer,
+            NumExperts = plan.NumExperts,
+            TopK = plan.TopK,
+            ExpertIds = plan.ExpertIds,
+            RoutingWeights = plan.RoutingWeights.Data,
+            Logits = plan.Scores is { } scores ? scores.Logits.Data : [],
+            Probs = plan.Scores is { } same ? same.Probs.Data : [],
+            LogSumExp = plan.Scores is { LogSumExp: { } sums } ? sums.Data : [],
+            Routed = routed.Data,
+            Shared = shared is null ? [] : shared.Data,
+        };
+        observer(view);
     }
 }

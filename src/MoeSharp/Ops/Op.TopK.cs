@@ -45,10 +45,40 @@ public static partial class Op
         TopK.Select(context.Workers, tokens, experts, choice.TopK, candidates.Data, expertIds);
     }
 
+    /// <summary>Chooses experts as the rule does, but none that a penalty of minus infinity bars while others remain.</summary>
+    /// <param name="scores">[tokens, experts].</param>
+    /// <param name="bias">Added to the scores for the choice alone, [experts]; null for none.</param>
+    /// <param name="penalty">Added to the scores for the choice alone, [tokens, experts].</param>
+    /// <param name="choice">How many, and from which groups.</param>
+    /// <param name="expertIds">= chosen columns, [tokens * topK], descending score; -1 where no permitted expert remained.</param>
+    /// <param name="context">Context.</param>
+    public static void ChooseExperts(Tensor scores, Parameter? bias, Tensor penalty, ExpertChoice choice, Span<int> expertIds, ForwardContext context)
+    {
+        (int tokens, int experts) = (scores.Rows, scores.Columns);
+        Tensor candidates = context.Pool.Rent(scores.Shape); // [tokens, experts]
+        Elementwise.Add(context.Workers, scores.Data, penalty.Data, candidates.Data);
+        if (bias is not null)
+        {
+            Elementwise.AddBias(context.Workers, tokens, experts, bias.Value, candidates.Data);
+        }
+
+        if (choice.NumGroups > 1)
+        {
+            KeepBestGroups(candidates, choice, context);
+        }
+
+        TopK.Select(context.Workers, tokens, experts, choice.TopK, candidates.Data, expertIds);
+        for (int slot = 0; slot < expertIds.Length; slot++)
+        {
+            bool isBarred = float.IsNegativeInfinity(candidates.Data[(slot / choice.TopK * experts) + expertIds[slot]]);
+            expertIds[slot] = isBarred ? -1 : expertIds[slot];
+        }
+    }
+
     /// <summary>The routing weights of chosen experts: their scores, divided by their norm where asked, times the scale.</summary>
     /// <param name="scores">[tokens, experts], not negative.</param>
     /// <param name="topK">Experts per token.</param>
-    /// <param name="expertIds">Chosen columns, [tokens * topK].</param>
+    /// <param name="expertIds">Chosen columns, [tokens * topK]; a negative one weighs 0.</param>
     /// <param name="rule">Norm and scale.</param>
     /// <param name="context">Context.</param>
     /// <returns>Routing weights, [tokens, top_k].</returns>
@@ -63,7 +93,8 @@ public static partial class Op
             Span<float> row = weights.Data.Slice(token * topK, topK);
             for (int slot = 0; slot < topK; slot++)
             {
-                row[slot] = values[(token * experts) + expertIds[(token * topK) + slot]];
+                int expert = expertIds[(token * topK) + slot];
+                row[slot] = expert < 0 ? 0f : values[(token * experts) + expert];
             }
 
             float factor = rule.NormOrder > 0 ? rule.Scale / Norm(row, rule.NormOrder) : rule.Scale;

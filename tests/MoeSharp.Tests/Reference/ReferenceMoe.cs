@@ -1,3 +1,4 @@
+using MoeSharp.Execution;
 using MoeSharp.Model;
 
 namespace MoeSharp.Tests.Reference;
@@ -5,6 +6,9 @@ namespace MoeSharp.Tests.Reference;
 /// <summary>A mixture of experts in double precision, one token and one expert after another; slow and plain.</summary>
 internal sealed class ReferenceMoe(MoeConfig moe, int hidden, IReadOnlyDictionary<string, double[]> weights)
 {
+    /// <summary>What an intervention changes of layer 0; null for the model as it is.</summary>
+    public RoutingIntervention? Intervention { get; init; }
+
     public double[] Forward(double[] x) => [.. x.Chunk(hidden).SelectMany(Token)];
 
     /// <summary>Chosen experts in order of selection with their weights.</summary>
@@ -18,10 +22,12 @@ internal sealed class ReferenceMoe(MoeConfig moe, int hidden, IReadOnlyDictionar
             _ => logits,
         };
         double[] candidates = moe.HasSelectionBias ? [.. scores.Zip(weights["moe.selection_bias"], (s, b) => s + b)] : scores;
+        bool[] barred = Barred(scores);
+        candidates = [.. candidates.Select((c, e) => barred[e] ? double.NegativeInfinity : c)];
         int size = moe.NumExperts / moe.NumGroups;
         int best = moe.GroupScoring == GroupScoring.TopTwoSum ? 2 : 1;
         HashSet<int> groups = [.. Enumerable.Range(0, moe.NumGroups).OrderByDescending(g => candidates[(g * size)..((g + 1) * size)].OrderDescending().Take(best).Sum()).Take(moe.TopKGroups)];
-        int[] chosen = [.. Enumerable.Range(0, moe.NumExperts).Where(e => groups.Contains(e / size)).OrderByDescending(e => candidates[e]).Take(moe.TopK)];
+        int[] chosen = [.. Enumerable.Range(0, moe.NumExperts).Where(e => groups.Contains(e / size) && !barred[e]).OrderByDescending(e => candidates[e]).Take(Intervention?.TopK ?? moe.TopK)];
         double[] kept = [.. chosen.Select(e => scores[e])];
         if (moe.Scoring == RouterScoring.SoftmaxOverChosen)
         {
@@ -40,6 +46,13 @@ internal sealed class ReferenceMoe(MoeConfig moe, int hidden, IReadOnlyDictionar
         return [.. chosen.Zip(kept)];
     }
 
+    private bool[] Barred(double[] scores)
+    {
+        int[] off = [.. (Intervention?.SwitchedOff ?? []).Where(place => place.Layer == 0).Select(place => place.Expert)];
+        int[] best = [.. Enumerable.Range(0, moe.NumExperts).Except(off).OrderByDescending(e => scores[e]).Take(Intervention?.MaskedBest ?? 0)];
+        return [.. Enumerable.Range(0, moe.NumExperts).Select(e => off.Contains(e) || best.Contains(e))];
+    }
+
     private double[] Token(double[] u)
     {
         double[] y = new double[hidden];
@@ -48,7 +61,7 @@ internal sealed class ReferenceMoe(MoeConfig moe, int hidden, IReadOnlyDictionar
             Add(y, Expert(u, expert), weight);
         }
 
-        if (moe.SharedWidth > 0)
+        if (moe.SharedWidth > 0 && Intervention?.WithoutSharedExperts != true)
         {
             double gate = moe.HasSharedExpertGate ? Sigmoid(Linear(u, weights["moe.shared_expert_gate"], 0, 1)[0]) : 1;
             double[] both = Linear(u, weights["moe.shared_experts.gate_up_projection"], 0, 2 * moe.SharedWidth);

@@ -23,4 +23,27 @@ public sealed class ExpertSelection(ExpertChoice choice, WeightRule weights, Par
         Tensor routingWeights = Op.WeighChosen(scores.Scores, choice.TopK, expertIds.AsSpan(0, slots), weights, context); // [tokens, top_k]
         return new RoutingPlan(scores.Logits.Columns, expertIds, routingWeights, scores);
     }
+
+    /// <summary>Chooses and weighs within limits.</summary>
+    /// <param name="scores">Scores of every expert.</param>
+    /// <param name="limits">The limits.</param>
+    /// <param name="context">Context.</param>
+    /// <returns>The plan; a slot for which no permitted expert remained in the kept groups is not dispatched.</returns>
+    public RoutingPlan Select(RouterScores scores, ExpertLimits limits, ForwardContext context)
+    {
+        int slots = scores.Logits.Rows * limits.TopK;
+        int[] rented = context.Indices.Rent(slots);
+        Span<int> expertIds = rented.AsSpan(0, slots);
+        Op.ChooseExperts(scores.Scores, selectionBias, limits.Penalty, choice with { TopK = limits.TopK }, expertIds, context);
+        Tensor routingWeights = Op.WeighChosen(scores.Scores, limits.TopK, expertIds, weights, context); // [tokens, top_k]
+        if (limits.TopK == 1 && choice.TopK > 1 && weights.NormOrder > 0)
+        {
+            for (int token = 0; token < slots; token++)
+            {
+                routingWeights.Data[token] = expertIds[token] < 0 ? 0f : weights.Scale; // trained to weigh chosen experts against each other: one alone has all the weight
+            }
+        }
+
+        return new RoutingPlan(scores.Logits.Columns, rented, routingWeights, scores);
+    }
 }

@@ -9,7 +9,7 @@ namespace MoeSharp.Moe.Routing;
 /// s = softmax(logits), g = s where chosen, 0 elsewhere, without renormalisation unless asked for
 /// (DeepSeekMoE, arXiv 2401.06066, equations 3 to 5 and 9 to 11). With k = 1 it is Switch's choice, with k = 2 and normalised GShard's.
 /// </remarks>
-public sealed class TopKRouter : IRouter
+public sealed class TopKRouter : IScoredRouter
 {
     private readonly IRouterProjection _projection;
     private readonly ExpertSelection _selection;
@@ -39,4 +39,7 @@ public sealed class TopKRouter : IRouter
         Tensor probs = Op.Softmax(logits, out Tensor logSumExp, context); // [tokens, experts]
         return _selection.Select(new RouterScores(logits, probs, probs, logSumExp), context);
     }
+
+    /// <inheritdoc/>
+    public RoutingPlan Choose(in RouterScores scores, in ExpertLimits limits, ForwardContext context) => _selection.Select(scores, limits, context);
 }

@@ -1,0 +1,39 @@
+namespace MoeSharp.Execution;
+
+/// <summary>Sees what every MoE layer did, on the calling thread, while the pass's memory is alive.</summary>
+/// <param name="view">Choices, scores and outputs of one layer; valid during the call.</param>
+public delegate void MoeObserver(in MoeView view);
+
+/// <summary>One MoE layer's work in one pass, without copies.</summary>
+public readonly ref struct MoeView
+{
+    /// <summary>Index of the decoder layer.</summary>
+    public required int Layer { get; init; }
+
+    /// <summary>Routed experts.</summary>
+    public required int NumExperts { get; init; }
+
+    /// <summary>Slots per token.</summary>
+    public required int TopK { get; init; }
+
+    /// <summary>Chosen experts, [tokens * top_k]; negative where a slot was not dispatched.</summary>
+    public required ReadOnlySpan<int> ExpertIds { get; init; }
+
+    /// <summary>Weights that combine multiplies, [tokens, top_k].</summary>
+    public required ReadOnlySpan<float> RoutingWeights { get; init; }
+
+    /// <summary>Router logits, [tokens, experts]; empty for a router without scores.</summary>
+    public ReadOnlySpan<float> Logits { get; init; }
+
+    /// <summary>Probabilities, every row sums to 1, [tokens, experts]; empty for a router without scores.</summary>
+    public ReadOnlySpan<float> Probs { get; init; }
+
+    /// <summary>Log of each row's sum of exponentials, [tokens]; empty for a router without a softmax.</summary>
+    public ReadOnlySpan<float> LogSumExp { get; init; }
+
+    /// <summary>Sum of the routed experts' weighted outputs, [tokens, hidden].</summary>
+    public required ReadOnlySpan<float> Routed { get; init; }
+
+    /// <summary>Output of the shared experts, [tokens, hidden]; empty where there are none.</summary>
+    public ReadOnlySpan<float> Shared { get; init; }
+}
