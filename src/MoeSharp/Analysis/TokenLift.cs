@@ -13,18 +13,21 @@ public readonly record struct LiftedToken(int Token, double Lift, long Count);
 /// <summary>Which tokens the experts of one layer take, counted over text.</summary>
 public sealed class TokenLift
 {
-    private readonly long[] _slots; // [experts, vocab]
+    private readonly int[] _slots; // [tokens, experts]
     private readonly long[] _expertSlots; // [experts]
-    private readonly long[] _tokenSlots; // [vocab]
-    private readonly int _vocab;
+    private readonly long[] _tokenSlots; // [tokens]
+    private readonly IReadOnlyList<int> _tokens; // id of each column
 
-    private TokenLift(int layer, int experts, int vocab)
+    /// <summary>Prepares an empty table.</summary>
+    /// <param name="layer">Decoder layer.</param>
+    /// <param name="experts">Routed experts.</param>
+    /// <param name="tokens">The tokens that are counted, by id.</param>
+    internal TokenLift(int layer, int experts, IReadOnlyList<int> tokens)
     {
-        Layer = layer;
-        _vocab = vocab;
-        _slots = new long[(long)experts * vocab];
+        (Layer, _tokens) = (layer, tokens);
+        _slots = new int[checked(tokens.Count * experts)];
         _expertSlots = new long[experts];
-        _tokenSlots = new long[vocab];
+        _tokenSlots = new long[tokens.Count];
     }
 
     /// <summary>Decoder layer.</summary>
@@ -58,7 +61,7 @@ public sealed class TokenLift
                     LayerRouting routing = context.Routing.Layers[index];
                     if (index == layers.Count)
                     {
-                        layers.Add(new TokenLift(routing.Layer, routing.TokensPerExpert.Length, model.Config.VocabSize));
+                        layers.Add(new TokenLift(routing.Layer, routing.TokensPerExpert.Length, [.. Enumerable.Range(0, model.Config.VocabSize)]));
                     }
 
                     layers[index].Add(batch, routing.ExpertIds);
@@ -79,9 +82,9 @@ public sealed class TokenLift
         double bits = 0;
         for (int expert = 0; expert < NumExperts; expert++)
         {
-            for (int token = 0; token < _vocab; token++)
+            for (int token = 0; token < _tokenSlots.Length; token++)
             {
-                long joint = _slots[((long)expert * _vocab) + token];
+                long joint = _slots[(token * NumExperts) + expert];
                 if (joint > 0)
                 {
                     bits += (double)joint / NumSlots * Math.Log2((double)joint * NumSlots / ((double)_expertSlots[expert] * _tokenSlots[token]));
@@ -102,13 +105,13 @@ public sealed class TokenLift
     public IReadOnlyList<LiftedToken> Top(int expert, int count, long minCount)
     {
         List<LiftedToken> tokens = [];
-        for (int token = 0; token < _vocab; token++)
+        for (int token = 0; token < _tokenSlots.Length; token++)
         {
-            long joint = _slots[((long)expert * _vocab) + token];
+            long joint = _slots[(token * NumExperts) + expert];
             if (joint >= Math.Max(1, minCount))
             {
                 double lift = (double)joint * NumSlots / ((double)_expertSlots[expert] * _tokenSlots[token]);
-                tokens.Add(new LiftedToken(token, lift, joint));
+                tokens.Add(new LiftedToken(_tokens[token], lift, joint));
             }
         }
 
@@ -125,13 +128,23 @@ public sealed class TokenLift
                 continue; // filling rows are no text
             }
 
-            int token = batch.TokenIds[row];
-            for (int slot = 0; slot < topK; slot++)
+            Add(batch.TokenIds[row], expertIds.AsSpan(row * topK, topK));
+        }
+    }
+
+    /// <summary>Counts one token's choices.</summary>
+    /// <param name="column">Which of the tokens.</param>
+    /// <param name="experts">Experts that took it; negative ones did not.</param>
+    internal void Add(int column, ReadOnlySpan<int> experts)
+    {
+        Span<int> slots = _slots.AsSpan(column * NumExperts, NumExperts);
+        foreach (int expert in experts)
+        {
+            if (expert >= 0)
             {
-                int expert = expertIds[(row * topK) + slot];
-                _slots[((long)expert * _vocab) + token]++;
+                slots[expert]++;
                 _expertSlots[expert]++;
-                _tokenSlots[token]++;
+                _tokenSlots[column]++;
                 NumSlots++;
             }
         }

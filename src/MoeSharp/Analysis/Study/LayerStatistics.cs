@@ -1,0 +1,301 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+
+namespace MoeSharp.Analysis.Study;
+
+/// <summary>What one MoE layer did with the text of a study.</summary>
+public sealed class LayerStatistics
+{
+    /// <summary>An expert with less than this share of its even load counts as dead.</summary>
+    public const double DeadBelow = 0.01;
+
+    private const int EntropyStride = 8; // of routers without a log-sum-exp: one row in so many (logarithms cost)
+
+    private readonly long[] _load;
+    private readonly double[] _mass;
+    private readonly int[] _passLoad;
+    private readonly long[] _groupLoad; // [domains * 2, experts]
+    private readonly int[] _pairs; // [experts, experts], upper half
+    private readonly int _numDomains;
+    private float[] _dots = [];
+    private float[] _squares = [];
+    private double _entropySum;
+    private long _entropyRows;
+    private double _sharedSum;
+    private long _sharedRows;
+    private double _batchViolationSum;
+    private int _passes;
+    private long _tokens;
+
+    internal LayerStatistics(int layer, int numExperts, int topK, int numDomains, int[] liftTokens)
+    {
+        (Layer, TopK, _numDomains) = (layer, topK, numDomains);
+        _load = new long[numExperts];
+        _mass = new double[numExperts];
+        _passLoad = new int[numExperts];
+        _groupLoad = new long[2 * numDomains * numExperts];
+        _pairs = new int[numExperts * numExperts];
+        Lift = new TokenLift(layer, numExperts, liftTokens);
+    }
+
+    /// <summary>Decoder layer.</summary>
+    public int Layer { get; }
+
+    /// <summary>Routed experts.</summary>
+    public int NumExperts => _load.Length;
+
+    /// <summary>Slots per token.</summary>
+    public int TopK { get; }
+
+    /// <summary>Tokens per expert, [experts].</summary>
+    public ReadOnlySpan<long> Load => _load;
+
+    /// <summary>Slots that reached an expert.</summary>
+    public long NumSlots { get; private set; }
+
+    /// <summary>Share of the slots that reached no expert, for want of capacity.</summary>
+    public double DropRate => _tokens == 0 ? 0 : 1 - (NumSlots / ((double)_tokens * TopK));
+
+    /// <summary>Which tokens the experts take.</summary>
+    public TokenLift Lift { get; }
+
+    /// <summary>Mean entropy of a token's routing probabilities over the logarithm of the number of experts: 1 for an indifferent router; not a number for a router without scores.</summary>
+    public double RouterEntropy => _entropyRows == 0 ? double.NaN : _entropySum / _entropyRows / Math.Log(Math.Max(2, NumExperts));
+
+    /// <summary>Mean of |shared output| over |shared output| + |routed output|; not a number without shared experts.</summary>
+    public double SharedShare => _sharedRows == 0 ? double.NaN : _sharedSum / _sharedRows;
+
+    /// <summary>MaxVio over the whole text: largest load over the mean, minus 1 (arXiv 2408.15664).</summary>
+    public double MaxViolation => NumSlots == 0 ? 0 : (_load.Max() * (double)NumExperts / NumSlots) - 1;
+
+    /// <summary>MaxVio of each pass, averaged: what a machine that computes this many tokens at once feels.</summary>
+    public double BatchMaxViolation => _passes == 0 ? 0 : _batchViolationSum / _passes;
+
+    /// <summary>Entropy of the experts' loads over its largest value: 1 when balanced.</summary>
+    public double LoadEntropy => Entropy(_load, NumSlots) / Math.Log(Math.Max(2, NumExperts));
+
+    /// <summary>Standard deviation of the loads over their mean.</summary>
+    public double LoadVariation
+    {
+        get
+        {
+            double mean = NumSlots / (double)NumExperts;
+            return mean == 0 ? 0 : Math.Sqrt(_load.Average(load => (load - mean) * (load - mean))) / mean;
+        }
+    }
+
+    /// <summary>Experts that took less than <see cref="DeadBelow"/> of an even load.</summary>
+    public int NumDead => _load.Count(load => load * (double)NumExperts < DeadBelow * NumSlots);
+
+    /// <summary>An expert's load over the mean: 1 when balanced.</summary>
+    public double RelativeLoad(int expert) => NumSlots == 0 ? 0 : _load[expert] * (double)NumExperts / NumSlots;
+
+    /// <summary>An expert's share of all routing weights, times the number of experts: tokens may come often and weigh little.</summary>
+    public double RelativeMass(int expert)
+    {
+        double all = _mass.Sum();
+        return all == 0 ? 0 : _mass[expert] / all * NumExperts;
+    }
+
+    /// <summary>A quantile of the relative loads.</summary>
+    /// <param name="share">0 to 1.</param>
+    public double LoadQuantile(double share)
+    {
+        double[] loads = [.. Enumerable.Range(0, NumExperts).Select(RelativeLoad).Order()];
+        double at = share * (loads.Length - 1);
+        int below = (int)at;
+        int above = Math.Min(below + 1, loads.Length - 1);
+        return loads[below] + ((at - below) * (loads[above] - loads[below]));
+    }
+
+    /// <summary>Share of a domain's tokens that an expert takes, over its even share: 1 when it does not care.</summary>
+    public double DomainLoad(int domain, int expert)
+    {
+        long own = Group(domain, 0)[expert] + Group(domain, 1)[expert];
+        long all = Sum(Group(domain, 0)) + Sum(Group(domain, 1));
+        return all == 0 ? 0 : own * (double)NumExperts / all;
+    }
+
+    /// <summary>How alike two domains use the experts: sum over experts of the smaller of their two shares, 1 when equal.</summary>
+    /// <remarks>Of a domain with itself it compares alternate documents: what chance alone leaves of 1.</remarks>
+    public double DomainSimilarity(int left, int right)
+    {
+        double[] a = left == right ? Shares(Group(left, 0)) : Shares(Group(left, 0), Group(left, 1));
+        double[] b = left == right ? Shares(Group(left, 1)) : Shares(Group(right, 0), Group(right, 1));
+        return a.Length == 0 || b.Length == 0 ? double.NaN : a.Zip(b, Math.Min).Sum();
+    }
+
+    /// <summary>Of the tokens that <paramref name="expert"/> takes, the share that <paramref name="other"/> takes as well (OLMoE, arXiv 2409.02060, section 5.2).</summary>
+    public double CoActivation(int expert, int other) =>
+        _load[expert] == 0 ? 0 : expert == other ? 1 : _pairs[(Math.Min(expert, other) * NumExperts) + Math.Max(expert, other)] / (double)_load[expert];
+
+    /// <summary>Tokens that both experts took.</summary>
+    public long TokensOfBoth(int expert, int other) => _pairs[(Math.Min(expert, other) * NumExperts) + Math.Max(expert, other)];
+
+    internal void Add(in MoeView view, ReadOnlySpan<int> groups, ReadOnlySpan<int> columns, WorkerPool workers)
+    {
+        for (int row = 0; row < groups.Length; row++)
+        {
+            if (groups[row] >= 0)
+            {
+                AddRow(view.ExpertIds.Slice(row * TopK, TopK), view.RoutingWeights.Slice(row * TopK, TopK), groups[row], columns[row]);
+            }
+        }
+
+        if (view.Probs.Length > 0)
+        {
+            AddEntropy(view, groups, workers);
+        }
+
+        if (view.Shared.Length > 0)
+        {
+            AddShared(view, groups, workers);
+        }
+    }
+
+    internal void EndPass()
+    {
+        (long sum, int largest) = (0, 0);
+        foreach (int count in _passLoad)
+        {
+            sum += count;
+            largest = Math.Max(largest, count);
+        }
+
+        if (sum > 0)
+        {
+            _batchViolationSum += (largest * (double)NumExperts / sum) - 1;
+            _passes++;
+        }
+
+        Array.Clear(_passLoad);
+    }
+
+    private void AddRow(ReadOnlySpan<int> experts, ReadOnlySpan<float> weights, int group, int column)
+    {
+        _tokens++;
+        Span<long> groupLoad = _groupLoad.AsSpan(group * _load.Length, _load.Length);
+        for (int slot = 0; slot < experts.Length; slot++)
+        {
+            int expert = experts[slot];
+            if (expert < 0)
+            {
+                continue; // not dispatched
+            }
+
+            NumSlots++;
+            _load[expert]++;
+            _passLoad[expert]++;
+            groupLoad[expert]++;
+            _mass[expert] += weights[slot];
+            for (int other = slot + 1; other < experts.Length; other++)
+            {
+                int second = experts[other];
+                if (second >= 0)
+                {
+                    _pairs[expert < second ? (expert * _load.Length) + second : (second * _load.Length) + expert]++;
+                }
+            }
+        }
+
+        if (column >= 0)
+        {
+            Lift.Add(column, experts);
+        }
+    }
+
+    // H = -sum p ln p. With a softmax ln p = z - lse, so H = lse - p . z without a logarithm.
+    private void AddEntropy(in MoeView view, ReadOnlySpan<int> groups, WorkerPool workers)
+    {
+        int rows = groups.Length;
+        if (view.LogSumExp.Length > 0)
+        {
+            Grow(ref _dots, rows);
+            RowScale.FactorGradient(workers, rows, NumExperts, view.Probs, view.Logits, _dots);
+        }
+
+        int stride = view.LogSumExp.Length > 0 ? 1 : EntropyStride;
+        for (int row = 0; row < rows; row += stride)
+        {
+            if (groups[row] >= 0)
+            {
+                _entropySum += view.LogSumExp.Length > 0 ? view.LogSumExp[row] - _dots[row] : Entropy(view.Probs.Slice(row * NumExperts, NumExperts));
+                _entropyRows++;
+            }
+        }
+    }
+
+    private void AddShared(in MoeView view, ReadOnlySpan<int> groups, WorkerPool workers)
+    {
+        int rows = groups.Length;
+        int hidden = view.Shared.Length / rows;
+        Grow(ref _dots, rows);
+        Grow(ref _squares, rows);
+        RowScale.FactorGradient(workers, rows, hidden, view.Shared, view.Shared, _dots);
+        RowScale.FactorGradient(workers, rows, hidden, view.Routed, view.Routed, _squares);
+        for (int row = 0; row < rows; row++)
+        {
+            float shared = MathF.Sqrt(_dots[row]);
+            float both = shared + MathF.Sqrt(_squares[row]);
+            if (groups[row] >= 0 && both > 0)
+            {
+                _sharedSum += shared / both;
+                _sharedRows++;
+            }
+        }
+    }
+
+    private ReadOnlySpan<long> Group(int domain, int half) => _groupLoad.AsSpan(((2 * domain) + half) * NumExperts, NumExperts);
+
+    private static double[] Shares(ReadOnlySpan<long> counts, ReadOnlySpan<long> more = default)
+    {
+        double all = Sum(counts) + Sum(more);
+        if (all == 0)
+        {
+            return [];
+        }
+
+        double[] shares = new double[counts.Length];
+        for (int expert = 0; expert < shares.Length; expert++)
+        {
+            shares[expert] = (counts[expert] + (more.Length > 0 ? more[expert] : 0)) / all;
+        }
+
+        return shares;
+    }
+
+    private static long Sum(ReadOnlySpan<long> counts)
+    {
+        long sum = 0;
+        foreach (long count in counts)
+        {
+            sum += count;
+        }
+
+        return sum;
+    }
+
+    private static double Entropy(ReadOnlySpan<long> counts, long all)
+    {
+        double entropy = 0;
+        foreach (long count in counts)
+        {
+            entropy -= count == 0 ? 0 : count / (double)all * Math.Log(count / (double)all);
+        }
+
+        return entropy;
+    }
+
+    private static double Entropy(ReadOnlySpan<float> probabilities)
+    {
+        float entropy = 0;
+        foreach (float p in probabilities)
+        {
+            entropy -= p <= 0 ? 0 : p * MathF.Log(p);
+        }
+
+        return entropy;
+    }
+
+    private static void Grow(ref float[] array, int length) => array = array.Length < length ? new float[length] : array;
+}
