@@ -97,16 +97,15 @@ internal unsafe partial struct AttentionForward : IWorkerJob
         }
 
         AttentionRowState state = new(work.States, width, L.Count, rows);
+        state.Clear(width, L.Count, rows);
         int last = (task.BlockEnd - 1) / AttentionPacking.PartitionBlocks;
         if (task.BlockBegin / AttentionPacking.PartitionBlocks == last)
         {
-            // Merged into the empty state it would be itself.
-            state.Clear(width, L.Count, rows);
+            // Merged into the empty state a partition would be itself.
             AttendBlocks<L, TVector>(task, segment, work, state, task.BlockBegin, task.BlockEnd);
         }
         else
         {
-            state.Clear(width, L.Count, rows);
             AttentionRowState part = new(work.States + AttentionRowState.Floats(Heads.ValueDim, rows), width, L.Count, rows);
             for (int block = task.BlockBegin; block < task.BlockEnd;)
             {
