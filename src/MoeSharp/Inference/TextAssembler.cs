@@ -1,20 +1,16 @@
-using System.Text;
 using MoeSharp.Tokenization;
 
 namespace MoeSharp.Inference;
 
 /// <summary>From tokens to pieces of text that may be shown: whole characters, never a part of a stop string.</summary>
+/// <remarks>It keeps what is held back, not the text.</remarks>
 /// <param name="tokenizer">The vocabulary.</param>
 /// <param name="stops">Stop strings.</param>
 public sealed class TextAssembler(Tokenizer tokenizer, IReadOnlyList<string> stops)
 {
     private readonly IncrementalDecoder _decoder = new(tokenizer);
     private readonly StopStringFilter _filter = new(stops);
-    private readonly StringBuilder _text = new();
     private bool _isFinished;
-
-    /// <summary>The text so far, without what is held back and without a stop string.</summary>
-    public string Text => _text.ToString();
 
     /// <summary>Whether a stop string was met.</summary>
     public bool IsStopped => _filter.IsStopped;
@@ -30,7 +26,7 @@ public sealed class TextAssembler(Tokenizer tokenizer, IReadOnlyList<string> sto
 
     /// <summary>Adds a token.</summary>
     /// <returns>The text that is certain now; often empty.</returns>
-    public string Push(int id) => Keep(_filter.Push(_decoder.Push(id)));
+    public string Push(int id) => _filter.Push(_decoder.Push(id));
 
     /// <summary>Ends the text.</summary>
     /// <returns>What was held back; empty after a stop string.</returns>
@@ -43,12 +39,6 @@ public sealed class TextAssembler(Tokenizer tokenizer, IReadOnlyList<string> sto
 
         _isFinished = true;
         string rest = _filter.Push(_decoder.Flush());
-        return Keep(IsStopped ? rest : rest + _filter.Flush());
-    }
-
-    private string Keep(string piece)
-    {
-        _text.Append(piece);
-        return piece;
+        return IsStopped ? rest : rest + _filter.Flush();
     }
 }

@@ -1,3 +1,4 @@
+using System.Text;
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
@@ -54,22 +55,32 @@ public sealed class TextGenerator
         });
         using CancellationTokenRegistration registration = cancellation.Register(generation.Cancel);
         scheduler.Add(generation, new Sampler(options.Sampling, _model.Config.VocabSize));
-        TextAssembler text = generation.NewText();
+        TextAssembler assembler = generation.NewText();
+        StringBuilder text = new();
         List<int> ids = [];
+        void Emit(string piece)
+        {
+            if (piece.Length > 0)
+            {
+                text.Append(piece);
+                onText(piece);
+            }
+        }
+
         while (scheduler.HasWork)
         {
             scheduler.Step();
             while (generation.TryRead(out int id))
             {
                 ids.Add(id);
-                Emit(text.Push(id), onText);
+                Emit(assembler.Push(id));
             }
         }
 
         cancellation.ThrowIfCancellationRequested();
         FinishReason reason = generation.Completion.GetAwaiter().GetResult();
-        Emit(text.Finish(), onText);
-        return generation.Result(text.Text, ids, reason);
+        Emit(assembler.Finish());
+        return generation.Result(text.ToString(), ids, reason);
     }
 
     /// <summary>Tokens of a prompt, with the special tokens that a text begins with.</summary>
@@ -87,13 +98,5 @@ public sealed class TextGenerator
 
         int? begin = tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? config.BosTokenId ?? config.EosTokenId;
         return begin is { } id ? [id] : throw new ConfigurationException("the prompt is empty, and this vocabulary has no token that begins a text. Give at least one character.");
-    }
-
-    private static void Emit(string piece, Action<string> onText)
-    {
-        if (piece.Length > 0)
-        {
-            onText(piece);
-        }
     }
 }
