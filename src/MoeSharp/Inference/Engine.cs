@@ -13,7 +13,7 @@ namespace MoeSharp.Inference;
 /// </remarks>
 public sealed class Engine : IDisposable
 {
-    private readonly Channel<(Generation Generation, Sampler Sampler)> _inbox = Channel.CreateUnbounded<(Generation, Sampler)>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Channel<Generation> _inbox = Channel.CreateUnbounded<Generation>(new UnboundedChannelOptions { SingleReader = true });
     private readonly EngineScheduler _scheduler;
     private readonly EngineOptions _options;
     private readonly Thread _thread;
@@ -59,8 +59,7 @@ public sealed class Engine : IDisposable
         Generation generation = Limits.Open(request);
         CheckPages(generation);
         EnterQueue(generation);
-        Sampler sampler = new(request.Options.Sampling, Limits.VocabSize);
-        if (!_inbox.Writer.TryWrite((generation, sampler)))
+        if (!_inbox.Writer.TryWrite(generation))
         {
             LeaveQueue(generation);
             throw new ObjectDisposedException(nameof(Engine));
@@ -111,9 +110,9 @@ public sealed class Engine : IDisposable
         _inbox.Writer.TryComplete();
         failure ??= new OperationCanceledException("the engine was closed");
         _scheduler.FailAll(failure);
-        while (_inbox.Reader.TryRead(out (Generation Generation, Sampler Sampler) message))
+        while (_inbox.Reader.TryRead(out Generation? generation))
         {
-            message.Generation.Fail(failure);
+            generation.Fail(failure);
         }
 
         _statistics = _scheduler.Statistics;
@@ -124,9 +123,9 @@ public sealed class Engine : IDisposable
     {
         do
         {
-            while (_inbox.Reader.TryRead(out (Generation Generation, Sampler Sampler) message))
+            while (_inbox.Reader.TryRead(out Generation? generation))
             {
-                _scheduler.Add(message.Generation, message.Sampler);
+                _scheduler.Add(generation);
             }
         }
         while (!_scheduler.HasWork && _inbox.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult());

@@ -22,6 +22,7 @@ internal sealed class EngineScheduler : IDisposable
     private readonly List<SequenceRun> _running = []; // by arrival
     private readonly List<SequenceRun> _inPass = [];
     private readonly List<CachedSequence> _sequences = []; // of the pass, by segment
+    private readonly SamplerScratch _scratch; // texts draw one after the other
     private readonly int[] _logitRows;
     private readonly int _vocab;
     private float[] _logits = []; // [rows wanted, vocab]
@@ -41,6 +42,7 @@ internal sealed class EngineScheduler : IDisposable
         (_model, _options, _vocab) = (model, options, model.Config.VocabSize);
         _pages = new KeyValuePages(ModelCacheLayout.Of(model), options.CacheBytes);
         _context = new ForwardContext(workers) { IsGivenUp = IsPassUnwanted };
+        _scratch = new SamplerScratch(_vocab);
         _logitRows = new int[options.MaxSequences];
     }
 
@@ -83,7 +85,7 @@ internal sealed class EngineScheduler : IDisposable
     }
 
     /// <summary>Queues a request; its limits were checked.</summary>
-    public void Add(Generation generation, Sampler sampler) => _waiting.Add(new SequenceRun(generation, sampler, _arrivals++));
+    public void Add(Generation generation) => _waiting.Add(new SequenceRun(generation, _vocab, _arrivals++));
 
     /// <summary>Ends all texts with an error.</summary>
     public void FailAll(Exception exception)
@@ -339,7 +341,7 @@ internal sealed class EngineScheduler : IDisposable
         OnLogits?.Invoke(run.Generation, logits);
         try
         {
-            FinishReason? reason = run.Accept(run.Sampler.Sample(logits));
+            FinishReason? reason = run.Accept(run.Sampler.Sample(logits, _scratch));
             _writtenTokens++;
             if (reason is { } ended)
             {

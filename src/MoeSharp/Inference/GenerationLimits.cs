@@ -12,9 +12,6 @@ internal sealed class GenerationLimits(ModelConfig config, Tokenizer tokenizer, 
     /// <summary>Most tokens of a text, prompt included.</summary>
     public int ContextLength { get; } = contextLength ?? config.MaxPositionEmbeddings;
 
-    /// <summary>Tokens that the model knows.</summary>
-    public int VocabSize => config.VocabSize;
-
     /// <summary>Throws when the tokenizer has ids that the model does not.</summary>
     public static void CheckVocabulary(ModelConfig config, Tokenizer tokenizer)
     {

@@ -7,10 +7,7 @@ namespace MoeSharp.Inference;
 public sealed class Sampler
 {
     private readonly SamplingOptions _options;
-    private readonly float[] _logits; // [vocab] of the current draw, after penalty
-    private readonly double[] _probabilities; // [vocab], relative to the most probable token until normalised
-    private readonly ulong[] _candidates; // sort keys of the tokens still in the race
-    private readonly bool[] _isInText; // [vocab]
+    private readonly bool[] _isInText; // [vocab], or empty where no penalty asks
     private SplitMix64 _random;
 
     /// <summary>Starts a text.</summary>
@@ -21,40 +18,44 @@ public sealed class Sampler
     {
         options.Validate();
         _options = options;
-        _logits = new float[vocabSize];
-        _probabilities = new double[vocabSize];
-        _candidates = new ulong[vocabSize];
-        _isInText = new bool[vocabSize];
+        _isInText = options.RepetitionPenalty == 1 ? [] : new bool[vocabSize];
         _random = new SplitMix64(options.Seed);
     }
 
     /// <summary>Notes that the text has this token, for the repetition penalty.</summary>
-    public void Observe(int id) => _isInText[id] = true;
+    public void Observe(int id)
+    {
+        if (_isInText.Length > 0)
+        {
+            _isInText[id] = true;
+        }
+    }
 
     /// <summary>Draws the next token.</summary>
     /// <param name="logits">[vocab]; negative infinity excludes a token.</param>
+    /// <param name="scratch">Memory for a vocabulary of this size; what it holds afterwards means nothing.</param>
     /// <returns>Its id. The caller reports it back through <see cref="Observe"/> when it joins the text.</returns>
     /// <exception cref="ConfigurationException">A logit is not a number or infinite, or all are excluded.</exception>
-    public int Sample(ReadOnlySpan<float> logits)
+    public int Sample(ReadOnlySpan<float> logits, SamplerScratch scratch)
     {
-        int best = Penalise(logits);
+        int best = Penalise(logits, scratch.Logits);
         if (_options.Temperature == 0)
         {
             return best;
         }
 
-        int count = Weigh(_logits[best]);
-        count = KeepTopK(count);
-        count = KeepTopP(count);
-        count = KeepMinP(count);
-        return Draw(count);
+        int count = Weigh(scratch, scratch.Logits[best]);
+        count = KeepTopK(scratch.Candidates, count);
+        count = KeepTopP(scratch, count);
+        count = KeepMinP(scratch, count);
+        return Draw(scratch, count);
     }
 
     /// <summary>Copies the logits with the repetition penalty and finds the largest.</summary>
-    private int Penalise(ReadOnlySpan<float> logits)
+    private int Penalise(ReadOnlySpan<float> logits, Span<float> penalised)
     {
         int best = -1;
-        for (int id = 0; id < _logits.Length; id++)
+        for (int id = 0; id < penalised.Length; id++)
         {
             float logit = logits[id];
             if (float.IsNaN(logit) || float.IsPositiveInfinity(logit))
@@ -62,13 +63,13 @@ public sealed class Sampler
                 throw new ConfigurationException($"the model gives the logit {logit} for token {id}: its weights are damaged, or its training diverged. Use another checkpoint.");
             }
 
-            if (_isInText[id])
+            if (_isInText.Length > 0 && _isInText[id])
             {
                 logit = logit > 0 ? logit / _options.RepetitionPenalty : logit * _options.RepetitionPenalty;
             }
 
-            _logits[id] = logit;
-            if (logit > float.NegativeInfinity && (best < 0 || logit > _logits[best]))
+            penalised[id] = logit;
+            if (logit > float.NegativeInfinity && (best < 0 || logit > penalised[best]))
             {
                 best = id;
             }
@@ -78,24 +79,24 @@ public sealed class Sampler
     }
 
     /// <summary>Applies the temperature: probabilities relative to the best token. Lists the tokens that have any.</summary>
-    private int Weigh(float bestLogit)
+    private int Weigh(SamplerScratch scratch, float bestLogit)
     {
         int count = 0;
         double scale = 1.0 / _options.Temperature;
-        for (int id = 0; id < _logits.Length; id++)
+        for (int id = 0; id < scratch.Logits.Length; id++)
         {
-            double probability = Math.Exp((_logits[id] - (double)bestLogit) * scale);
-            _probabilities[id] = probability;
+            double probability = Math.Exp((scratch.Logits[id] - (double)bestLogit) * scale);
+            scratch.Probabilities[id] = probability;
             if (probability > 0)
             {
-                _candidates[count++] = SortKey(_logits[id], id);
+                scratch.Candidates[count++] = SortKey(scratch.Logits[id], id);
             }
         }
 
         return count;
     }
 
-    private int KeepTopK(int count)
+    private int KeepTopK(ulong[] candidates, int count)
     {
         if (_options.TopK == 0 || _options.TopK >= count)
         {
@@ -103,7 +104,7 @@ public sealed class Sampler
         }
 
         // The k smallest keys: a full sort is n log n, so a heap of k keeps it near n.
-        Span<ulong> heap = _candidates.AsSpan(0, _options.TopK);
+        Span<ulong> heap = candidates.AsSpan(0, _options.TopK);
         for (int root = (heap.Length / 2) - 1; root >= 0; root--)
         {
             SiftDown(heap, root);
@@ -111,9 +112,9 @@ public sealed class Sampler
 
         for (int i = heap.Length; i < count; i++)
         {
-            if (_candidates[i] < heap[0])
+            if (candidates[i] < heap[0])
             {
-                heap[0] = _candidates[i];
+                heap[0] = candidates[i];
                 SiftDown(heap, 0);
             }
         }
@@ -122,31 +123,31 @@ public sealed class Sampler
         return heap.Length;
     }
 
-    private int KeepTopP(int count)
+    private int KeepTopP(SamplerScratch scratch, int count)
     {
         if (_options.TopP >= 1)
         {
             return count;
         }
 
-        double total = Total(count);
+        double total = Total(scratch, count);
 
         // Tokens below this share cannot be needed: together they hold less than the 1 - p that may be cut. Dropping them first keeps the sort short.
         double negligible = (1 - _options.TopP) * total / count;
         int kept = 0;
         for (int i = 0; i < count; i++)
         {
-            if (_probabilities[Id(_candidates[i])] >= negligible)
+            if (scratch.Probabilities[Id(scratch.Candidates[i])] >= negligible)
             {
-                _candidates[kept++] = _candidates[i];
+                scratch.Candidates[kept++] = scratch.Candidates[i];
             }
         }
 
-        _candidates.AsSpan(0, kept).Sort();
+        scratch.Candidates.AsSpan(0, kept).Sort();
         double sum = 0;
         for (int i = 0; i < kept; i++)
         {
-            sum += _probabilities[Id(_candidates[i])];
+            sum += scratch.Probabilities[Id(scratch.Candidates[i])];
             if (sum >= _options.TopP * total)
             {
                 return i + 1;
@@ -156,7 +157,7 @@ public sealed class Sampler
         return kept;
     }
 
-    private int KeepMinP(int count)
+    private int KeepMinP(SamplerScratch scratch, int count)
     {
         if (_options.MinP == 0)
         {
@@ -166,37 +167,37 @@ public sealed class Sampler
         int kept = 0;
         for (int i = 0; i < count; i++)
         {
-            if (_probabilities[Id(_candidates[i])] >= _options.MinP) // relative to the best token's 1
+            if (scratch.Probabilities[Id(scratch.Candidates[i])] >= _options.MinP) // relative to the best token's 1
             {
-                _candidates[kept++] = _candidates[i];
+                scratch.Candidates[kept++] = scratch.Candidates[i];
             }
         }
 
         return kept;
     }
 
-    private int Draw(int count)
+    private int Draw(SamplerScratch scratch, int count)
     {
         const double Step = 1.0 / (1L << 53); // 53 random bits fill a double's mantissa: uniform in [0, 1)
-        double target = (_random.Next() >> 11) * Step * Total(count);
+        double target = (_random.Next() >> 11) * Step * Total(scratch, count);
         for (int i = 0; i < count - 1; i++)
         {
-            target -= _probabilities[Id(_candidates[i])];
+            target -= scratch.Probabilities[Id(scratch.Candidates[i])];
             if (target < 0)
             {
-                return Id(_candidates[i]);
+                return Id(scratch.Candidates[i]);
             }
         }
 
-        return Id(_candidates[count - 1]);
+        return Id(scratch.Candidates[count - 1]);
     }
 
-    private double Total(int count)
+    private static double Total(SamplerScratch scratch, int count)
     {
         double total = 0;
         for (int i = 0; i < count; i++)
         {
-            total += _probabilities[Id(_candidates[i])];
+            total += scratch.Probabilities[Id(scratch.Candidates[i])];
         }
 
         return total;

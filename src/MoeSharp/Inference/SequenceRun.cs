@@ -9,14 +9,15 @@ internal sealed class SequenceRun
     private int _numTokens;
     private readonly TextAssembler? _stopWatch; // only where a stop string can end the text
 
-    public SequenceRun(Generation generation, Sampler sampler, long arrival)
+    public SequenceRun(Generation generation, int vocabSize, long arrival)
     {
-        (Generation, Sampler, Arrival) = (generation, sampler, arrival);
+        (Generation, Arrival) = (generation, arrival);
+        Sampler = new Sampler(generation.Request.Options.Sampling, vocabSize);
         _tokens = new int[generation.Request.Prompt.Count + generation.MaxTokens];
         foreach (int id in generation.Request.Prompt)
         {
             _tokens[_numTokens++] = id;
-            sampler.Observe(id);
+            Sampler.Observe(id);
         }
 
         if (generation.Request.Options.Stop.Count > 0)

@@ -54,7 +54,7 @@ public sealed class TextGenerator
             SharesPrefixes = false,
         });
         using CancellationTokenRegistration registration = cancellation.Register(generation.Cancel);
-        scheduler.Add(generation, new Sampler(options.Sampling, _model.Config.VocabSize));
+        scheduler.Add(generation);
         TextAssembler assembler = generation.NewText();
         StringBuilder text = new();
         List<int> ids = [];

@@ -105,11 +105,12 @@ internal sealed class ForwardVerification(FixtureFiles fixture, LanguageModel mo
 
         using DecodingSession session = new(model, prompt.Length + continuation.Length, prompt.Length, workers);
         Sampler sampler = new(new SamplingOptions { Temperature = 0 }, model.Config.VocabSize);
+        SamplerScratch scratch = new(model.Config.VocabSize);
         session.Append(prompt);
         int[] ids = new int[continuation.Length];
         for (int i = 0; i < ids.Length; i++)
         {
-            ids[i] = sampler.Sample(session.Logits);
+            ids[i] = sampler.Sample(session.Logits, scratch);
             session.Append(ids[i]);
         }
 

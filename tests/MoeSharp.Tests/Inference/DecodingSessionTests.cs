@@ -55,16 +55,17 @@ public sealed class DecodingSessionTests
         using LanguageModel model = TinyModel(pool);
         using DecodingSession session = new(model, 64, 16, pool);
         Sampler sampler = new(new SamplingOptions { TopK = 8, TopP = 0.95f }, model.Config.VocabSize);
+        SamplerScratch scratch = new(model.Config.VocabSize);
         session.Append([1, 2, 3, 4, 5], TestContext.Current.CancellationToken);
         for (int i = 0; i < 40; i++) // past the last growth of the rotary table, which doubles
         {
-            session.Append(sampler.Sample(session.Logits));
+            session.Append(sampler.Sample(session.Logits, scratch));
         }
 
         long before = GC.GetAllocatedBytesForCurrentThread();
         for (int i = 0; i < 15; i++)
         {
-            int id = sampler.Sample(session.Logits);
+            int id = sampler.Sample(session.Logits, scratch);
             sampler.Observe(id);
             session.Append(id);
         }

@@ -122,7 +122,7 @@ public sealed class EngineArchitectureTests
     {
         GenerationOptions options = new() { MaxTokens = maxTokens, Sampling = new SamplingOptions { Temperature = 0.7f, Seed = 3 } };
         Generation generation = new(new GenerationRequest(prompt, options), maxTokens, [], () => throw new InvalidOperationException("no text here"));
-        scheduler.Add(generation, new Sampler(options.Sampling, model.Config.VocabSize));
+        scheduler.Add(generation);
         return generation;
     }
 

@@ -256,9 +256,23 @@ public sealed class EngineSchedulerTests
         Assert.Equal(4, scheduler.Statistics.Running);
     }
 
-    internal static LanguageModel Model(WorkerPool workers)
+    [Fact]
+    public void A_waiting_request_costs_no_memory_of_the_size_of_the_vocabulary()
     {
-        LanguageModel model = new(DecodingSessionTests.TinyConfig with { MaxPositionEmbeddings = 1024 });
+        const int LargeVocab = 8192;
+        const int Requests = 50;
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers, LargeVocab);
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions());
+        Generation[] texts = [.. Enumerable.Range(0, Requests).Select(_ => NewGeneration([1, 2], Options(3, 0.8f)))];
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Array.ForEach(texts, scheduler.Add);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, Requests * LargeVocab / 2);
+    }
+
+    internal static LanguageModel Model(WorkerPool workers, int vocab = Vocab)
+    {
+        LanguageModel model = new(DecodingSessionTests.TinyConfig with { VocabSize = vocab, MaxPositionEmbeddings = 1024 });
         WeightInit.Initialize(model, 11, WeightInitScheme.Normal, workers);
         return model;
     }
@@ -276,10 +290,13 @@ public sealed class EngineSchedulerTests
 
     private static Generation Add(EngineScheduler scheduler, int[] prompt, GenerationOptions options)
     {
-        Generation generation = new(new GenerationRequest(prompt, options), options.MaxTokens!.Value, [], () => throw new InvalidOperationException("no text here"));
-        scheduler.Add(generation, new Sampler(options.Sampling, Math.Max(Vocab, prompt.Max() + 1)));
+        Generation generation = NewGeneration(prompt, options);
+        scheduler.Add(generation);
         return generation;
     }
+
+    private static Generation NewGeneration(int[] prompt, GenerationOptions options) =>
+        new(new GenerationRequest(prompt, options), options.MaxTokens!.Value, [], () => throw new InvalidOperationException("no text here"));
 
     private static Generation Run(EngineScheduler scheduler, int[] prompt, int maxTokens)
     {

@@ -111,11 +111,12 @@ public sealed class SamplerTests
     {
         Sampler sampler = Sampler(new SamplingOptions { TopK = 40, TopP = 0.9f, MinP = 0.01f, RepetitionPenalty = 1.1f }, 1000);
         float[] logits = [.. Enumerable.Range(0, 1000).Select(i => MathF.Sin(i))];
-        sampler.Observe(sampler.Sample(logits));
+        SamplerScratch scratch = new(logits.Length);
+        sampler.Observe(sampler.Sample(logits, scratch));
         long before = GC.GetAllocatedBytesForCurrentThread();
         for (int i = 0; i < 50; i++)
         {
-            sampler.Observe(sampler.Sample(logits));
+            sampler.Observe(sampler.Sample(logits, scratch));
         }
 
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
@@ -195,10 +196,11 @@ public sealed class SamplerTests
     private static int[] Counts(SamplingOptions options, float[] logits, int draws)
     {
         Sampler sampler = Sampler(options, logits.Length);
+        SamplerScratch scratch = new(logits.Length);
         int[] counts = new int[logits.Length];
         for (int i = 0; i < draws; i++)
         {
-            counts[sampler.Sample(logits)]++;
+            counts[sampler.Sample(logits, scratch)]++;
         }
 
         return counts;
@@ -216,4 +218,10 @@ public sealed class SamplerTests
         double deviation = Math.Sqrt(expected * (1 - expected) / draws);
         Assert.InRange((double)count / draws, expected - (5 * deviation), expected + (5 * deviation));
     }
+}
+
+internal static class SamplerDraws
+{
+    /// <summary>Draws with memory of its own.</summary>
+    public static int Sample(this Sampler sampler, ReadOnlySpan<float> logits) => sampler.Sample(logits, new SamplerScratch(logits.Length));
 }
