@@ -44,8 +44,8 @@ public sealed class Sampler
             return best;
         }
 
-        int count = Weigh(scratch, scratch.Logits[best]);
-        count = KeepTopK(scratch.Candidates, count);
+        Relation relation = new(scratch.Logits[best], 1.0 / _options.Temperature);
+        int count = _options.TopK > 0 ? TakeTopK(scratch, relation) : TakeAll(scratch, relation);
         count = KeepTopP(scratch, count);
         count = KeepMinP(scratch, count);
         return Draw(scratch, count);
@@ -78,14 +78,13 @@ public sealed class Sampler
         return best >= 0 ? best : throw new ConfigurationException("every token is excluded: all logits are negative infinity");
     }
 
-    /// <summary>Applies the temperature: probabilities relative to the best token. Lists the tokens that have any.</summary>
-    private int Weigh(SamplerScratch scratch, float bestLogit)
+    /// <summary>Lists all tokens that have any probability, by id.</summary>
+    private static int TakeAll(SamplerScratch scratch, Relation relation)
     {
         int count = 0;
-        double scale = 1.0 / _options.Temperature;
         for (int id = 0; id < scratch.Logits.Length; id++)
         {
-            double probability = Math.Exp((scratch.Logits[id] - (double)bestLogit) * scale);
+            double probability = relation.Probability(scratch.Logits[id]);
             scratch.Probabilities[id] = probability;
             if (probability > 0)
             {
@@ -96,31 +95,61 @@ public sealed class Sampler
         return count;
     }
 
-    private int KeepTopK(ulong[] candidates, int count)
+    /// <summary>Lists the k most probable tokens, the most probable first; by id where no more have any probability. Only theirs is computed.</summary>
+    private int TakeTopK(SamplerScratch scratch, Relation relation)
     {
-        if (_options.TopK == 0 || _options.TopK >= count)
+        // The k smallest keys: a full sort is n log n, so a heap of k keeps it near n.
+        Span<float> logits = scratch.Logits;
+        Span<ulong> kept = scratch.Candidates.AsSpan(0, Math.Min(_options.TopK, logits.Length));
+        int count = 0;
+        int next = 0;
+        for (; next < logits.Length; next++)
         {
-            return count;
+            if (relation.Probability(logits[next]) > 0)
+            {
+                if (count == kept.Length)
+                {
+                    break;
+                }
+
+                kept[count++] = SortKey(logits[next], next);
+            }
         }
 
-        // The k smallest keys: a full sort is n log n, so a heap of k keeps it near n.
-        Span<ulong> heap = candidates.AsSpan(0, _options.TopK);
+        if (next < logits.Length)
+        {
+            KeepSmallest(kept, logits, next);
+        }
+
+        for (int i = 0; i < count; i++)
+        {
+            int id = Id(kept[i]);
+            scratch.Probabilities[id] = relation.Probability(logits[id]);
+        }
+
+        return count;
+    }
+
+    /// <summary>Puts the keys of tokens from <paramref name="next"/> on in the place of larger ones, and sorts.</summary>
+    private static void KeepSmallest(Span<ulong> heap, ReadOnlySpan<float> logits, int next)
+    {
         for (int root = (heap.Length / 2) - 1; root >= 0; root--)
         {
             SiftDown(heap, root);
         }
 
-        for (int i = heap.Length; i < count; i++)
+        float least = logits[Id(heap[0])];
+        for (int id = next; id < logits.Length; id++)
         {
-            if (candidates[i] < heap[0])
+            if (logits[id] > least) // among equals, those in the heap have the lower ids
             {
-                heap[0] = candidates[i];
+                heap[0] = SortKey(logits[id], id);
                 SiftDown(heap, 0);
+                least = logits[Id(heap[0])];
             }
         }
 
         heap.Sort();
-        return heap.Length;
     }
 
     private int KeepTopP(SamplerScratch scratch, int count)
@@ -238,5 +267,11 @@ public sealed class Sampler
             (heap[root], heap[child]) = (heap[child], heap[root]);
             root = child;
         }
+    }
+
+    /// <summary>From a logit to a probability, relative to that of the largest logit.</summary>
+    private readonly record struct Relation(float BestLogit, double Scale)
+    {
+        public double Probability(float logit) => Math.Exp((logit - (double)BestLogit) * Scale);
     }
 }

@@ -1,6 +1,7 @@
 using FsCheck;
 using FsCheck.Fluent;
 using MoeSharp.Inference;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Tests.Inference;
 
@@ -154,6 +155,60 @@ public sealed class SamplerTests
             int drawn = Sampler(test.Options, test.Logits.Length).Sample(test.Logits);
             return Allowed(test.Logits, test.Options).Contains(drawn);
         }).QuickCheckThrowOnFailure();
+    }
+
+    [Fact]
+    public void Draws_are_those_of_the_plain_definition_to_the_last_bit()
+    {
+        Gen<(float[] Logits, SamplingOptions Options)> cases =
+            from logits in Gen.Choose(-300, 300).Select(value => value < -290 ? float.NegativeInfinity : value / 50f).ArrayOf().Where(array => array.Any(float.IsFinite))
+            from topK in Gen.Choose(0, 6)
+            from topP in Gen.Choose(50, 200)
+            from minP in Gen.Choose(-20, 20)
+            from temperature in Gen.Choose(1, 2000) // low ones leave fewer tokens with any probability than top-k keeps
+            from seed in Gen.Choose(0, int.MaxValue)
+            select (logits, new SamplingOptions { TopK = topK, TopP = Math.Min(topP / 100f, 1), MinP = Math.Max(minP, 0) / 100f, Temperature = temperature / 1000f, Seed = (ulong)seed });
+
+        Prop.ForAll(cases.ToArbitrary(), test =>
+        {
+            Sampler sampler = Sampler(test.Options, test.Logits.Length);
+            SplitMix64 random = new(test.Options.Seed);
+            return Enumerable.Range(0, 5).All(_ => sampler.Sample(test.Logits) == PlainDraw(test.Logits, test.Options, ref random));
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(1000));
+    }
+
+    /// <summary>All probabilities first, then the filters, then the walk along the kept tokens.</summary>
+    private static int PlainDraw(float[] logits, SamplingOptions options, ref SplitMix64 random)
+    {
+        double best = logits.Max();
+        double[] weights = [.. logits.Select(logit => Math.Exp((logit - best) * (1.0 / options.Temperature)))];
+        List<int> kept = [.. Enumerable.Range(0, logits.Length).Where(id => weights[id] > 0)];
+        if (options.TopK > 0 && options.TopK < kept.Count)
+        {
+            kept = [.. kept.OrderByDescending(id => logits[id]).ThenBy(id => id).Take(options.TopK)];
+        }
+
+        if (options.TopP < 1)
+        {
+            double wanted = options.TopP * kept.Sum(id => weights[id]);
+            double sum = 0;
+            List<int> sorted = [.. kept.OrderByDescending(id => logits[id]).ThenBy(id => id)];
+            int count = sorted.FindIndex(id => (sum += weights[id]) >= wanted) + 1;
+            kept = count > 0 ? sorted[..count] : sorted;
+        }
+
+        kept.RemoveAll(id => weights[id] < options.MinP);
+        double target = (random.Next() >> 11) * (1.0 / (1L << 53)) * kept.Sum(id => weights[id]);
+        foreach (int id in kept)
+        {
+            target -= weights[id];
+            if (target < 0)
+            {
+                return id;
+            }
+        }
+
+        return kept[^1];
     }
 
     /// <summary>The filters as their definitions read: sort everything, cut.</summary>
