@@ -36,10 +36,16 @@ internal sealed class EngineScheduler : IDisposable
     private long _cachedTokens;
     private long _preemptions;
 
+    /// <exception cref="ConfigurationException">A limit is out of range.</exception>
     public EngineScheduler(LanguageModel model, WorkerPool workers, EngineOptions options)
     {
         options.Validate();
         (_model, _options, _vocab) = (model, options, model.Config.VocabSize);
+        if ((long)options.MaxSequences * _vocab > Array.MaxLength)
+        {
+            throw new ConfigurationException($"max-sequences {options.MaxSequences} with a vocabulary of {_vocab} tokens is more logits than fit one pass. Write at most {Array.MaxLength / _vocab} texts at a time.");
+        }
+
         _pages = new KeyValuePages(ModelCacheLayout.Of(model), options.CacheBytes);
         _context = new ForwardContext(workers) { IsGivenUp = IsPassUnwanted };
         _scratch = new SamplerScratch(_vocab);
@@ -311,9 +317,10 @@ internal sealed class EngineScheduler : IDisposable
             }
         }
 
-        if (_logits.Length < (long)_numLogitRows * _vocab)
+        if (_logits.Length < _numLogitRows * _vocab)
         {
-            _logits = new float[checked(_numLogitRows * _vocab)];
+            // Doubled, so that texts that come one by one do not each leave an array behind.
+            _logits = new float[Math.Min(Math.Max(_numLogitRows, 2L * _logits.Length / _vocab), _options.MaxSequences) * _vocab];
         }
 
         _context.Sequences = _sequences;

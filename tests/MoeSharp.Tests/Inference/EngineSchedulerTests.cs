@@ -270,6 +270,35 @@ public sealed class EngineSchedulerTests
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, Requests * LargeVocab / 2);
     }
 
+    [Fact]
+    public void The_logits_of_texts_that_come_one_by_one_do_not_leave_an_array_behind_each()
+    {
+        const int LargeVocab = 8192;
+        const int Texts = 32;
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers, LargeVocab);
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions { MaxSequences = Texts, SharesPrefixes = false });
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int n = 0; n < Texts; n++)
+        {
+            Add(scheduler, [1, 2], 100, 0f);
+            scheduler.Step();
+        }
+
+        Assert.Equal(Texts, scheduler.Statistics.Running);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 3L * Texts * LargeVocab * sizeof(float)); // twice the last size, and all else
+    }
+
+    [Fact]
+    public void More_texts_than_have_room_for_their_logits_are_refused_before_any_runs()
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers);
+        int most = Array.MaxLength / Vocab;
+        string message = Assert.Throws<ConfigurationException>(() => new EngineScheduler(model, workers, new EngineOptions { MaxSequences = most + 1 })).Message;
+        Assert.Contains($"at most {most} texts", message, StringComparison.Ordinal);
+    }
+
     internal static LanguageModel Model(WorkerPool workers, int vocab = Vocab)
     {
         LanguageModel model = new(DecodingSessionTests.TinyConfig with { VocabSize = vocab, MaxPositionEmbeddings = 1024 });
