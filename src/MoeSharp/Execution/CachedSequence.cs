@@ -82,11 +82,24 @@ public sealed class CachedSequence : IDisposable
         return Length;
     }
 
+    /// <summary>Pages that the pool has to give for further tokens; one more where the last page is shared and has to be copied.</summary>
+    /// <param name="count">Tokens to come.</param>
+    public long MissingPages(int count)
+    {
+        long pages = Math.Max(0, KeyValuePages.PagesFor((long)Length + count) - _pages.Count);
+        return count > 0 && Length < Capacity && NeedsCopy(_pages[Length / KeyValuePages.PageTokens]) ? pages + 1 : pages;
+    }
+
     /// <summary>Provides pages for further tokens.</summary>
     /// <param name="count">Tokens to come.</param>
-    /// <returns>False when the pool has no page left; nothing has changed then.</returns>
+    /// <returns>False when the pool has too few pages left; no page was taken then, and nothing that the pool remembers forgotten.</returns>
     public bool TryReserve(int count)
     {
+        if (MissingPages(count) > Pages.AvailablePages)
+        {
+            return false;
+        }
+
         int before = _pages.Count;
         if (count > 0 && Length < Capacity && !TryOwn(Length / KeyValuePages.PageTokens))
         {
@@ -229,14 +242,13 @@ public sealed class CachedSequence : IDisposable
     private bool TryOwn(int index)
     {
         KeyValuePage shared = _pages[index];
-        if (shared.Holders == 1 && !shared.IsIndexed)
+        if (!NeedsCopy(shared))
         {
-            return true;
-        }
+            if (shared.IsIndexed)
+            {
+                Pages.Unremember(shared); // the ended text that this one continues
+            }
 
-        if (shared.Holders == 1 && shared.FirstChild is null && shared.NumTokens <= Length % KeyValuePages.PageTokens)
-        {
-            Pages.Unremember(shared); // the ended text that this one continues
             return true;
         }
 
@@ -255,6 +267,9 @@ public sealed class CachedSequence : IDisposable
         Replace(index, page);
         return true;
     }
+
+    private bool NeedsCopy(KeyValuePage page) =>
+        page.Holders > 1 || (page.IsIndexed && (page.FirstChild is not null || page.NumTokens > Length % KeyValuePages.PageTokens));
 
     // The new page has a holder for this place already.
     private void Replace(int index, KeyValuePage page)

@@ -40,6 +40,9 @@ public sealed class KeyValuePages : IDisposable
     /// <summary>Pages that can still be given out.</summary>
     public int AvailablePages => MaxPages - UsedPages;
 
+    /// <summary>Counts what may let a sequence fit that did not: holders that have let go, and pages that can be found from then on.</summary>
+    public long Gains { get; private set; }
+
     /// <summary>Bytes of native memory held, in use or not.</summary>
     public long HeldBytes => _all.Count * Layout.PageBytes;
 
@@ -91,6 +94,7 @@ public sealed class KeyValuePages : IDisposable
     /// <summary>One holder less; a page without holders is remembered if it is known by its tokens, else free.</summary>
     internal void Release(KeyValuePage page)
     {
+        Gains++;
         if (--page.Holders > 0)
         {
             return;
@@ -135,7 +139,11 @@ public sealed class KeyValuePages : IDisposable
     internal bool KnowsPart(KeyValuePage? parent, ReadOnlySpan<int> tokens) => _index.FindPart(parent, tokens, out int common) is not null && common == tokens.Length;
 
     /// <summary>Makes a held page findable by its tokens.</summary>
-    internal bool TryRemember(KeyValuePage? parent, KeyValuePage page, ReadOnlySpan<int> tokens) => _index.TryAdd(parent, page, tokens);
+    internal bool TryRemember(KeyValuePage? parent, KeyValuePage page, ReadOnlySpan<int> tokens)
+    {
+        Gains++;
+        return _index.TryAdd(parent, page, tokens);
+    }
 
     /// <summary>Makes a held page, that nothing follows, unknown again.</summary>
     internal void Unremember(KeyValuePage page) => _index.Remove(page);

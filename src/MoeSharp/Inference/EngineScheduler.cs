@@ -27,6 +27,7 @@ internal sealed class EngineScheduler : IDisposable
     private readonly int _vocab;
     private float[] _logits = []; // [rows wanted, vocab]
     private int _numLogitRows;
+    private (SequenceRun? Run, long Gains) _refused; // who did not fit when the pages were as they may still be
     private (int Running, int Waiting) _reported;
     private long _arrivals;
     private long _passes;
@@ -175,8 +176,13 @@ internal sealed class EngineScheduler : IDisposable
     {
         while (_waiting.Count > 0 && _running.Count < _options.MaxSequences)
         {
-            // A half page that is shared needs a page for its copy while it is held; alone, a text may need all there are for itself.
             SequenceRun run = _waiting[0];
+            if (_running.Count > 0 && _refused == (run, _pages.Gains))
+            {
+                return; // nothing has changed for the better
+            }
+
+            // A half page that is shared needs a page for its copy while it is held; alone, a text may need all there are for itself.
             CachedSequence? sequence = Open(run, _options.SharesPrefixes);
             if (sequence is null && _running.Count == 0)
             {
@@ -190,6 +196,7 @@ internal sealed class EngineScheduler : IDisposable
 
             if (sequence is null)
             {
+                _refused = (run, _pages.Gains);
                 return;
             }
 
@@ -214,8 +221,8 @@ internal sealed class EngineScheduler : IDisposable
             return null; // the state of linear attention does not fit; others run on
         }
 
-        int cached = shares ? sequence.Adopt(run.Tokens) : 0;
-        if (sequence.TryReserve(run.Tokens.Length - cached) && (_running.Count == 0 || _pages.AvailablePages >= _running.Count))
+        int left = run.Tokens.Length - (shares ? sequence.Adopt(run.Tokens) : 0);
+        if (_pages.AvailablePages - sequence.MissingPages(left) >= _running.Count && sequence.TryReserve(left))
         {
             return sequence;
         }

@@ -257,6 +257,36 @@ public sealed class EngineSchedulerTests
     }
 
     [Fact]
+    public void A_request_that_does_not_fit_costs_nothing_while_it_waits_and_makes_nobody_forget_anything()
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers);
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions { CacheBytes = 6 * ModelCacheLayout.Of(model.Config).PageBytes });
+        Run(scheduler, Prompt(1), Answer); // leaves three pages
+        Generation running = Add(scheduler, Prompt(2)[..129], 60, 0.8f); // and this takes the other three
+        int[] expected = WriteAlone(model, workers, Prompt(3), Answer);
+        for (int step = 0; step < 10; step++)
+        {
+            scheduler.Step();
+        }
+
+        Generation blocked = Add(scheduler, Prompt(3), Answer, 0.8f);
+        scheduler.Step();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int step = 0; step < 20; step++)
+        {
+            scheduler.Step();
+            running.TryRead(out _);
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal((1, 1, 3), (scheduler.Statistics.Running, scheduler.Statistics.Waiting, scheduler.Statistics.RememberedPages));
+        RunToEnd(scheduler);
+        Assert.True(running.Completion.IsCompletedSuccessfully);
+        Assert.Equal(expected, Ids(blocked));
+    }
+
+    [Fact]
     public void A_waiting_request_costs_no_memory_of_the_size_of_the_vocabulary()
     {
         const int LargeVocab = 8192;
