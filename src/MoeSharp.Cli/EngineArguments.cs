@@ -40,15 +40,15 @@ internal sealed class EngineArguments
             throw new ConfigurationException($"--ctx {context} is more than the {config.MaxPositionEmbeddings} positions of the model");
         }
 
-        long pageBytes = ModelCacheLayout.Of(opened.Model).PageBytes;
-        long wanted = parallel * (KeyValuePages.PagesFor(context ?? config.MaxPositionEmbeddings) + 1); // a page that another text left half full is copied
-        long pages = Math.Clamp((long)(CacheShareOfFreeMemory * MachineMemory.FreeBytes()) / pageBytes, 1, wanted);
+        CacheLayout layout = ModelCacheLayout.Of(opened.Model);
+        long wanted = parallel * (layout.StatePages + KeyValuePages.PagesFor(context ?? config.MaxPositionEmbeddings) + 1); // a page that another text left half full is copied
+        long pages = Math.Clamp((long)(CacheShareOfFreeMemory * MachineMemory.FreeBytes()) / layout.PageBytes, layout.StatePages + 1, wanted);
         return new Engine(opened.Model, tokenizer, opened.Workers, new EngineOptions
         {
             MaxSequences = parallel,
             ChunkTokens = parsed.GetValue(_chunk),
-            ContextLength = (int)Math.Min(context ?? config.MaxPositionEmbeddings, pages * KeyValuePages.PageTokens),
-            CacheBytes = pages * pageBytes,
+            ContextLength = (int)Math.Min(context ?? config.MaxPositionEmbeddings, (pages - layout.StatePages) * KeyValuePages.PageTokens),
+            CacheBytes = pages * layout.PageBytes,
         });
     }
 }

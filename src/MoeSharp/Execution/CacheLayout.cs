@@ -33,6 +33,8 @@ public readonly record struct LayerCache
 /// <summary>What all layers of a model keep of a sequence, and where it lies in a page.</summary>
 public sealed class CacheLayout
 {
+    private const long LeastPageLength = 16; // one cache line
+
     private readonly PagedHeads[] _heads;
     private readonly (int Offset, int Length)[] _states;
 
@@ -66,14 +68,24 @@ public sealed class CacheLayout
     /// <summary>Whether some rows of values are filled up to whole cache lines.</summary>
     public bool HasPadding { get; }
 
-    /// <summary>Bytes of a page.</summary>
-    public long PageBytes => Math.Max(1, PageLength) * sizeof(float);
+    /// <summary>Bytes of a page; where no layer keeps keys and values, those of the least memory worth counting.</summary>
+    public long PageBytes => Math.Max(LeastPageLength, PageLength) * sizeof(float);
 
     /// <summary>Floats of the layers' states of one sequence.</summary>
     public int StateLength { get; }
 
+    /// <summary>Bytes of the layers' states of one sequence, after its last token and after the pass in progress.</summary>
+    public long StateBytes => 2L * StateLength * sizeof(float);
+
+    /// <summary>Pages that would take as much memory as the states of one sequence.</summary>
+    public int StatePages => (int)((StateBytes + PageBytes - 1) / PageBytes);
+
     /// <summary>Whether some layer keeps a state: such a sequence can neither be shortened nor begin with another one's pages.</summary>
     public bool HasStates => StateLength > 0;
+
+    /// <summary>Bytes of a pool with room for one sequence.</summary>
+    /// <param name="tokens">Tokens of the sequence.</param>
+    public long BytesFor(long tokens) => checked((KeyValuePages.PagesFor(tokens) + StatePages) * PageBytes);
 
     /// <summary>Place of a layer's keys and values in a page.</summary>
     public PagedHeads Heads(int layer) => _heads[layer];

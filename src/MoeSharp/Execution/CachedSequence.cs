@@ -11,20 +11,21 @@ public sealed class CachedSequence : IDisposable
 {
     private readonly List<KeyValuePage> _pages = [];
     private readonly PageTable _table = new();
-    private NativeBuffer? _states; // [all layers' states]
-    private NativeBuffer? _nextStates;
+    private NativeBuffer? _states; // [2, all layers' states]: those after the tokens held, and those that a pass writes
+    private int _currentStates; // 0 or 1: which of the two are those held
     private int[] _tokens = [];
     private int _known; // leading pages that are found by their tokens
 
     /// <summary>Starts an empty sequence.</summary>
     /// <param name="pages">Where its pages come from; not owned.</param>
+    /// <exception cref="ConfigurationException">Its layers keep states, and the pool has no room for them.</exception>
+    /// <exception cref="OutOfMemoryException">The system has no memory for them.</exception>
     public CachedSequence(KeyValuePages pages)
     {
         Pages = pages;
         if (pages.Layout.HasStates)
         {
-            (_states, _nextStates) = (new NativeBuffer(pages.Layout.StateLength), new NativeBuffer(pages.Layout.StateLength));
-            _states.Slice(0, pages.Layout.StateLength).Clear();
+            AllocateStates();
         }
     }
 
@@ -43,10 +44,10 @@ public sealed class CachedSequence : IDisposable
     internal PageTable Table => _table;
 
     /// <summary>State of a layer that keeps one, after the tokens held; zeros at the start.</summary>
-    public ReadOnlySpan<float> State(int layer) => StateOf(_states, layer);
+    public ReadOnlySpan<float> State(int layer) => StateOf(_currentStates, layer);
 
     /// <summary>Where a forward pass writes the layer's state after its new tokens; every such layer must. <see cref="Advance"/> makes it the state.</summary>
-    public Span<float> NextState(int layer) => StateOf(_nextStates, layer);
+    public Span<float> NextState(int layer) => StateOf(1 - _currentStates, layer);
 
     /// <summary>Begins an empty sequence with as many of these tokens as the pages of other sequences, running or ended, have keys and values for.</summary>
     /// <remarks>Keys and values are the same bits whoever computed them. The last token is never taken: its logits are wanted.</remarks>
@@ -137,7 +138,7 @@ public sealed class CachedSequence : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(tokens.Length, Capacity - Length);
         StoreTokens(Length, tokens);
         Length += tokens.Length;
-        (_states, _nextStates) = (_nextStates, _states);
+        _currentStates = 1 - _currentStates;
         RememberFullPages();
     }
 
@@ -169,7 +170,7 @@ public sealed class CachedSequence : IDisposable
         if (_states is { } states)
         {
             int length = Pages.Layout.StateLength;
-            states.Slice(0, length).CopyTo(fork._states!.Slice(0, length)); // both sequences have states or neither
+            states.Slice((long)_currentStates * length, length).CopyTo(fork._states!.Slice(0, length)); // both sequences have states or neither
         }
 
         return fork;
@@ -182,8 +183,37 @@ public sealed class CachedSequence : IDisposable
         Length = 0;
         DropPages(0);
         _table.Dispose();
-        _states?.Dispose();
-        _nextStates?.Dispose();
+        FreeStates();
+    }
+
+    private void AllocateStates()
+    {
+        if (!Pages.TryHoldStates())
+        {
+            throw new ConfigurationException($"the cache of {Pages.MaxPages} pages has no room left for the states of another text, which take as much as {Pages.Layout.StatePages} pages. Give the cache more memory.");
+        }
+
+        try
+        {
+            _states = new NativeBuffer(2L * Pages.Layout.StateLength);
+        }
+        catch (OutOfMemoryException)
+        {
+            Pages.ReleaseStates();
+            throw;
+        }
+
+        _states.Slice(0, Pages.Layout.StateLength).Clear();
+    }
+
+    private void FreeStates()
+    {
+        if (_states is { } states)
+        {
+            states.Dispose();
+            _states = null;
+            Pages.ReleaseStates();
+        }
     }
 
     private void Append(KeyValuePage page)
@@ -290,9 +320,9 @@ public sealed class CachedSequence : IDisposable
         _table.Truncate(count);
     }
 
-    private Span<float> StateOf(NativeBuffer? states, int layer)
+    private Span<float> StateOf(int which, int layer)
     {
         (int offset, int length) = Pages.Layout.State(layer);
-        return (states ?? throw new InvalidOperationException($"layer {layer} keeps no state")).Slice(offset, length);
+        return (_states ?? throw new InvalidOperationException($"layer {layer} keeps no state")).Slice(((long)which * Pages.Layout.StateLength) + offset, length);
     }
 }

@@ -5,7 +5,8 @@ namespace MoeSharp.Execution;
 /// <summary>The pages that sequences keep their keys and values in. A page holds 64 tokens of all layers and may belong to several sequences.</summary>
 /// <remarks>
 /// Pages are allocated when first needed, up to a bound, and used again. Pages that no sequence holds any more are remembered by their tokens
-/// until their memory is needed; the one that has been without a holder for longest goes first. One thread at a time.
+/// until their memory is needed; the one that has been without a holder for longest goes first. The states of a sequence take the room of as
+/// many pages as have their size; such sequences share nothing, so that pages without holders are free. One thread at a time.
 /// </remarks>
 public sealed class KeyValuePages : IDisposable
 {
@@ -13,23 +14,26 @@ public sealed class KeyValuePages : IDisposable
     public const int PageTokens = PagedHeads.PageTokens;
 
     private readonly Stack<KeyValuePage> _free = new();
-    private readonly List<KeyValuePage> _all = [];
+    private readonly HashSet<KeyValuePage> _all = [];
     private readonly PrefixIndex _index = new();
 
     /// <summary>Makes an empty pool.</summary>
     /// <param name="layout">What a page holds.</param>
-    /// <param name="maxBytes">Most bytes of pages; at least one page is given in any case.</param>
+    /// <param name="maxBytes">Most bytes of pages and states; what a sequence of one page needs is given in any case.</param>
     public KeyValuePages(CacheLayout layout, long maxBytes)
     {
         Layout = layout;
-        MaxPages = (int)Math.Clamp(maxBytes / layout.PageBytes, 1, int.MaxValue);
+        MaxPages = (int)Math.Clamp(maxBytes / layout.PageBytes, 1 + layout.StatePages, int.MaxValue);
     }
 
     /// <summary>What a page holds.</summary>
     public CacheLayout Layout { get; }
 
-    /// <summary>Most pages; fewer than asked for once the system has refused one.</summary>
+    /// <summary>Most pages, those whose room states take included; fewer than asked for once the system has refused one.</summary>
     public int MaxPages { get; private set; }
+
+    /// <summary>Most tokens of one sequence that has the pool for itself.</summary>
+    public long MostTokens => (long)(MaxPages - Layout.StatePages) * PageTokens;
 
     /// <summary>Pages that some sequence holds.</summary>
     public int UsedPages { get; private set; }
@@ -37,17 +41,22 @@ public sealed class KeyValuePages : IDisposable
     /// <summary>Pages that no sequence holds, remembered for those that begin alike.</summary>
     public int RememberedPages => _index.NumForgettable;
 
+    /// <summary>Sequences whose states are held.</summary>
+    public int UsedStates { get; private set; }
+
     /// <summary>Pages that can still be given out.</summary>
-    public int AvailablePages => MaxPages - UsedPages;
+    public int AvailablePages => MaxPages - UsedPages - StatePages;
 
     /// <summary>Counts what may let a sequence fit that did not: holders that have let go, and pages that can be found from then on.</summary>
     public long Gains { get; private set; }
 
     /// <summary>Bytes of native memory held, in use or not.</summary>
-    public long HeldBytes => _all.Count * Layout.PageBytes;
+    public long HeldBytes => (_all.Count * Layout.PageBytes) + (UsedStates * Layout.StateBytes);
+
+    private int StatePages => UsedStates * Layout.StatePages;
 
     /// <summary>A pool with room for one sequence of <paramref name="capacity"/> tokens.</summary>
-    public static KeyValuePages ForOneSequence(CacheLayout layout, int capacity) => new(layout, PagesFor(capacity) * layout.PageBytes);
+    public static KeyValuePages ForOneSequence(CacheLayout layout, int capacity) => new(layout, layout.BytesFor(capacity));
 
     /// <summary>Pages that a number of tokens takes.</summary>
     public static long PagesFor(long tokens) => (tokens + PageTokens - 1) / PageTokens;
@@ -69,7 +78,7 @@ public sealed class KeyValuePages : IDisposable
     {
         if (!_free.TryPop(out KeyValuePage? page))
         {
-            page = _all.Count < MaxPages ? Allocate() : _index.Forget();
+            page = _all.Count < MaxPages - StatePages ? Allocate() : _index.Forget();
             if (page is null)
             {
                 return null;
@@ -79,6 +88,31 @@ public sealed class KeyValuePages : IDisposable
         page.Holders = 1;
         UsedPages++;
         return page;
+    }
+
+    /// <summary>Makes room for the states of one sequence, at the cost of pages without holders; false when pages and other states have all there is.</summary>
+    internal bool TryHoldStates()
+    {
+        if (AvailablePages < Layout.StatePages)
+        {
+            return false;
+        }
+
+        UsedStates++;
+        while (_all.Count > MaxPages - StatePages && _free.TryPop(out KeyValuePage? page))
+        {
+            _all.Remove(page);
+            page.Buffer.Dispose();
+        }
+
+        return true;
+    }
+
+    /// <summary>The states of one sequence less.</summary>
+    internal void ReleaseStates()
+    {
+        Gains++;
+        UsedStates--;
     }
 
     /// <summary>One holder more.</summary>
@@ -159,7 +193,7 @@ public sealed class KeyValuePages : IDisposable
         }
         catch (OutOfMemoryException)
         {
-            MaxPages = _all.Count;
+            MaxPages = _all.Count + StatePages;
             return _index.Forget();
         }
     }

@@ -9,7 +9,7 @@ public sealed record EngineOptions
     /// <summary>Most rows of prompts and texts that go through the model in one pass. More read prompts faster; fewer let the texts being written wait less.</summary>
     public int ChunkTokens { get; init; } = 512;
 
-    /// <summary>Most bytes of keys and values.</summary>
+    /// <summary>Most bytes of keys and values, and of the states that lightning attention keeps of each text.</summary>
     public long CacheBytes { get; init; } = 2L << 30;
 
     /// <summary>Most tokens of one text, prompt included; null for what the model's positions allow.</summary>
@@ -65,10 +65,10 @@ public sealed record EngineStatistics
     /// <summary>Pages remembered for texts that begin alike.</summary>
     public required int RememberedPages { get; init; }
 
-    /// <summary>Most pages.</summary>
+    /// <summary>Most pages, those whose room the states of running texts take included.</summary>
     public required int MaxPages { get; init; }
 
-    /// <summary>Bytes of keys and values held, in use or not.</summary>
+    /// <summary>Bytes of keys and values held, in use or not, and of the states of running texts.</summary>
     public required long CacheBytes { get; init; }
 
     /// <summary>Passes through the model.</summary>

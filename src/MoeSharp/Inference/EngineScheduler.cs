@@ -65,7 +65,7 @@ internal sealed class EngineScheduler : IDisposable
     public bool HasWork => _waiting.Count + _running.Count > 0;
 
     /// <summary>Most tokens that a text can have, with all pages for itself.</summary>
-    public long MostTokens => (long)_pages.MaxPages * KeyValuePages.PageTokens;
+    public long MostTokens => _pages.MostTokens;
 
     public EngineStatistics Statistics => new()
     {
@@ -211,6 +211,13 @@ internal sealed class EngineScheduler : IDisposable
 
     private CachedSequence? Open(SequenceRun run, bool shares)
     {
+        // What a sequence with states needs is known before it is there: it shares nothing.
+        CacheLayout layout = _pages.Layout;
+        if (layout.HasStates && _pages.AvailablePages - layout.StatePages - KeyValuePages.PagesFor(run.Tokens.Length) < _running.Count)
+        {
+            return null;
+        }
+
         CachedSequence sequence;
         try
         {

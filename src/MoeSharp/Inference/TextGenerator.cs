@@ -50,7 +50,7 @@ public sealed class TextGenerator
         {
             MaxSequences = 1,
             ChunkTokens = ChunkTokens,
-            CacheBytes = checked(KeyValuePages.PagesFor(tokens) * ModelCacheLayout.Of(_model).PageBytes),
+            CacheBytes = ModelCacheLayout.Of(_model).BytesFor(tokens),
             SharesPrefixes = false,
         });
         using CancellationTokenRegistration registration = cancellation.Register(generation.Cancel);

@@ -14,7 +14,7 @@ public readonly record struct FormatShare(WeightFormat Format, long Weights, lon
 
 /// <summary>What a model will need, told before it is loaded.</summary>
 /// <param name="Formats">Weights by format, largest first.</param>
-/// <param name="KeyValueBytes">Cache of keys and values for the context.</param>
+/// <param name="KeyValueBytes">Cache of keys and values for the context, and the states of one text.</param>
 /// <param name="ActivationBytes">Memory of a pass over one chunk of a prompt, roughly.</param>
 /// <param name="BytesPerToken">Bytes of weights that one decoded token reads: everything but the embedding table and the experts that the token does not use.</param>
 public sealed record MemoryEstimate(IReadOnlyList<FormatShare> Formats, long KeyValueBytes, long ActivationBytes, long BytesPerToken)
@@ -50,7 +50,7 @@ public sealed record MemoryEstimate(IReadOnlyList<FormatShare> Formats, long Key
         }
 
         long cachePerToken = ModelSize.Of(config).Memory(1).KeyValueCachePerToken / (cache == CacheFormat.BFloat16 ? 2 : 1);
-        return new MemoryEstimate([.. shares.Values.OrderByDescending(share => share.Bytes)], checked(cachePerToken * context), Activations(config, context), perToken);
+        return new MemoryEstimate([.. shares.Values.OrderByDescending(share => share.Bytes)], checked((cachePerToken * context) + ModelCacheLayout.Of(config, cache).StateBytes), Activations(config, context), perToken);
     }
 
     /// <summary>Memory of the weights.</summary>

@@ -83,6 +83,39 @@ public sealed class CachedSequenceTests
     }
 
     [Fact]
+    public void States_take_the_room_of_pages()
+    {
+        CacheLayout layout = new([LayerCache.State(1000), LayerCache.Heads(1, 8, 16)]); // 8000 bytes of states, 6144 of a page
+        Assert.Equal((8000L, 2), (layout.StateBytes, layout.StatePages));
+        using KeyValuePages pages = new(layout, 6 * layout.PageBytes);
+        Assert.Equal(4 * PageTokens, pages.MostTokens);
+        using (CachedSequence first = new(pages))
+        {
+            Assert.Equal((4, 8000L), (pages.AvailablePages, pages.HeldBytes));
+            Append(first, 4 * PageTokens);
+            Assert.Throws<ConfigurationException>(() => new CachedSequence(pages));
+        }
+
+        Assert.Equal((6, 4 * layout.PageBytes), (pages.AvailablePages, pages.HeldBytes));
+        using CachedSequence second = new(pages), third = new(pages); // the memory of two pages makes way
+        Assert.Equal((2, (2 * layout.PageBytes) + 16000), (pages.AvailablePages, pages.HeldBytes));
+        Append(second, 2 * PageTokens);
+        Assert.False(third.TryReserve(1));
+    }
+
+    [Fact]
+    public void A_pool_that_is_asked_for_less_has_room_for_one_page_and_its_states()
+    {
+        CacheLayout layout = new([LayerCache.State(1000), LayerCache.Heads(1, 8, 16)]);
+        using KeyValuePages pages = new(layout, 1);
+        using CachedSequence sequence = new(pages);
+        Assert.True(sequence.TryReserve(PageTokens));
+        using KeyValuePages stateOnly = new(new CacheLayout([LayerCache.State(1000)]), 1);
+        using CachedSequence other = new(stateOnly);
+        Assert.True(other.TryReserve(PageTokens));
+    }
+
+    [Fact]
     public void A_sequence_begins_with_the_pages_of_one_that_begins_alike()
     {
         using KeyValuePages pages = new(Layout, 100 * Layout.PageBytes);

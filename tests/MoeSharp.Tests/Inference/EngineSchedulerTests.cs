@@ -287,6 +287,36 @@ public sealed class EngineSchedulerTests
     }
 
     [Fact]
+    public void States_of_lightning_attention_are_part_of_the_cache_and_texts_wait_for_room_for_theirs()
+    {
+        const int Texts = 5;
+        using WorkerPool workers = new(1);
+        using LanguageModel model = new(DecodingSessionTests.TinyConfig with
+        {
+            NumKeyValueHeads = 4,
+            MaxPositionEmbeddings = 256,
+            BlockLayout = BlockLayout.NormedResidual,
+            LayerAttention = [AttentionKind.Linear, AttentionKind.Full],
+            ResidualScales = new ResidualScales { LinearAttentionAlpha = 1.3f, LinearAttentionBeta = 0.9f },
+        });
+        WeightInit.Initialize(model, 11, WeightInitScheme.Normal, workers);
+        int[][] expected = [.. Enumerable.Range(0, Texts).Select(n => WriteAlone(model, workers, Prompt(n)[..40], 20))];
+        CacheLayout layout = ModelCacheLayout.Of(model);
+        long cache = 2 * (layout.StatePages + 2) * layout.PageBytes; // two texts, each with a page more for the one that is running
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions { CacheBytes = cache });
+        Generation[] texts = [.. Enumerable.Range(0, Texts).Select(n => Add(scheduler, Prompt(n)[..40], 20, 0.8f))];
+        while (scheduler.HasWork)
+        {
+            scheduler.Step();
+            Assert.InRange(scheduler.Statistics.Running, 0, 2);
+            Assert.InRange(scheduler.Statistics.CacheBytes, scheduler.Statistics.Running * layout.StateBytes, cache);
+        }
+
+        Assert.Equal(expected, texts.Select(Ids));
+        Assert.Equal((0, 0L), (scheduler.Statistics.UsedPages, scheduler.Statistics.Preemptions));
+    }
+
+    [Fact]
     public void A_waiting_request_costs_no_memory_of_the_size_of_the_vocabulary()
     {
         const int LargeVocab = 8192;

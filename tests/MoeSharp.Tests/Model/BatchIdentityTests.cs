@@ -120,7 +120,7 @@ public sealed class BatchIdentityTests
     private static float[] InPieces(LanguageModel model, int[] text, int[] pieces, int[][] neighbours, WorkerPool workers)
     {
         CacheLayout layout = ModelCacheLayout.Of(model.Config);
-        using KeyValuePages pages = new(layout, (neighbours.Length + 1) * 3 * layout.PageBytes);
+        using KeyValuePages pages = new(layout, (neighbours.Length + 1) * layout.BytesFor(3 * KeyValuePages.PageTokens));
         using CachedSequence own = new(pages);
         CachedSequence[] others = [.. neighbours.Select(_ => new CachedSequence(pages))];
         using ForwardContext context = new(workers);
