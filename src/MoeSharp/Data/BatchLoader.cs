@@ -3,11 +3,6 @@ using MoeSharp.Kernels;
 
 namespace MoeSharp.Data;
 
-/// <summary>Where a <see cref="BatchLoader"/> stands: how many epochs are behind it, and how many rows of this one.</summary>
-/// <param name="Epoch">Passes over the training text that are complete.</param>
-/// <param name="Row">Rows of the current pass already handed out.</param>
-public readonly record struct LoaderPosition(long Epoch, long Row);
-
 /// <summary>Hands out training batches: every token of the split once per epoch, in an order that depends only on seed and epoch.</summary>
 /// <remarks>
 /// Documents are cut into stretches of at most a sequence (the first of a long document at a random place, so that the cuts differ between epochs),
@@ -15,7 +10,7 @@ public readonly record struct LoaderPosition(long Epoch, long Row);
 /// one that does not fit goes on in the next sequence as a new segment. A row's target is the next token of its own document. A batch may
 /// reach into the next epoch. A row is an input token with its target, so the last token of a document is only ever a target.
 /// </remarks>
-public sealed class BatchLoader
+public sealed class BatchLoader : ITrainingBatches
 {
     private const ulong CutStream = 0xC07; // arbitrary: keeps the cuts' random numbers apart from the shuffle's
 
@@ -70,11 +65,13 @@ public sealed class BatchLoader
     /// <summary>Rows in one pass over the text.</summary>
     public long RowsPerEpoch => _split.NumTargets;
 
-    /// <summary>Rows in one batch.</summary>
+    /// <inheritdoc/>
     public int RowsPerBatch => _sequenceLength * _sequencesPerBatch;
 
-    /// <summary>Where the next batch begins. Setting it continues exactly as a loader that came there by itself.</summary>
-    /// <exception cref="ConfigurationException">No loader of this split can stand there.</exception>
+    /// <inheritdoc/>
+    public int TargetsPerBatch => RowsPerBatch;
+
+    /// <inheritdoc/>
     public LoaderPosition Position
     {
         get => new(_epoch, _row);
@@ -90,8 +87,7 @@ public sealed class BatchLoader
         }
     }
 
-    /// <summary>Fills a batch. Allocates nothing once the batch has had its size.</summary>
-    /// <param name="batch">Receives tokens, targets, positions and segments.</param>
+    /// <inheritdoc/>
     public void Next(TokenBatch batch)
     {
         batch.Resize(RowsPerBatch, _sequenceLength);

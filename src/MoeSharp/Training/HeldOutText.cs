@@ -4,8 +4,18 @@ using MoeSharp.Model;
 
 namespace MoeSharp.Training;
 
-/// <summary>Measures a model on the validation split, without gradients.</summary>
-public sealed class HeldOutText
+/// <summary>Measures a model on what it is not trained on, without gradients.</summary>
+public interface IHeldOut
+{
+    /// <summary>Measures the loss, and how far it is from the truth where that is known.</summary>
+    /// <param name="maxTokens">Most targets to read; 0 for all.</param>
+    /// <param name="step">Step to note in the result.</param>
+    /// <param name="tokens">Training tokens to note in the result.</param>
+    ValidationResult Measure(int maxTokens, long step, long tokens);
+}
+
+/// <summary>Measures a model on the validation split of a text.</summary>
+public sealed class HeldOutText : IHeldOut
 {
     private readonly TokenSplit _split;
     private readonly LanguageModel _model;
@@ -28,10 +38,8 @@ public sealed class HeldOutText
         _losses = new float[batch.TokensPerPass];
     }
 
-    /// <summary>Measures loss and bits per byte.</summary>
-    /// <param name="maxTokens">Most targets to read, evenly spread over the split; 0 for all.</param>
-    /// <param name="step">Step to note in the result.</param>
-    /// <param name="tokens">Training tokens to note in the result.</param>
+    /// <inheritdoc/>
+    /// <remarks>Fewer targets than all are evenly spread over the split.</remarks>
     public ValidationResult Measure(int maxTokens, long step, long tokens)
     {
         SequentialBatches batches = new(_split, _sequenceLength, _sequencesPerPass, maxTokens == 0 ? long.MaxValue : maxTokens);

@@ -58,6 +58,12 @@ public sealed class MetricsLog : IDisposable
         Number("validation_loss", result.Loss);
         Number("validation_bits_per_byte", result.BitsPerByte);
         _json.WriteNumber("validation_tokens", result.NumTokens);
+        if (result.Regret is { } regret && result.Recall is { } recall)
+        {
+            Number("validation_regret", regret);
+            Number("validation_recall", recall);
+        }
+
         End();
     }
 

@@ -11,16 +11,16 @@ public sealed class RunCheckpoints
 {
     private readonly CheckpointStore _store;
     private readonly LanguageModel _model;
-    private readonly BatchLoader _loader;
-    private readonly string _tokenizerFolder;
+    private readonly ITrainingBatches _batches;
+    private readonly string? _tokenizerFolder;
 
     /// <summary>Connects a run with its store.</summary>
     /// <param name="store">Store of the run folder; not owned.</param>
     /// <param name="model">Model that is trained; not owned.</param>
-    /// <param name="loader">Training sequences; its position is part of a checkpoint. Not owned.</param>
-    /// <param name="tokenizerFolder">Folder of the tokenizer, copied into every checkpoint.</param>
-    public RunCheckpoints(CheckpointStore store, LanguageModel model, BatchLoader loader, string tokenizerFolder) =>
-        (_store, _model, _loader, _tokenizerFolder) = (store, model, loader, tokenizerFolder);
+    /// <param name="batches">Training sequences; their position is part of a checkpoint. Not owned.</param>
+    /// <param name="tokenizerFolder">Folder of the tokenizer, copied into every checkpoint; null for none.</param>
+    public RunCheckpoints(CheckpointStore store, LanguageModel model, ITrainingBatches batches, string? tokenizerFolder) =>
+        (_store, _model, _batches, _tokenizerFolder) = (store, model, batches, tokenizerFolder);
 
     /// <summary>Folder of the newest checkpoint, or null before the first.</summary>
     public string? Newest { get; private set; }
@@ -30,7 +30,7 @@ public sealed class RunCheckpoints
     /// <exception cref="TrainingException">The disk refused; earlier checkpoints are untouched.</exception>
     public string Save(AdamWOptimizer optimizer, TrainingState state)
     {
-        TrainingDetails details = new(state.Seconds, double.IsNaN(state.LastLoss) ? null : state.LastLoss, state.Validation, _loader.Position);
+        TrainingDetails details = new(state.Seconds, double.IsNaN(state.LastLoss) ? null : state.LastLoss, state.Validation, _batches.Position);
         Newest = _store.Save(new CheckpointContent
         {
             Config = _model.Config,
@@ -61,7 +61,7 @@ public sealed class RunCheckpoints
         checkpoint.LoadWeights(_model.Parameters);
         checkpoint.LoadTensors(Moments(optimizer));
         optimizer.StepsDone = saved.Step;
-        _loader.Position = details.DataPosition;
+        _batches.Position = details.DataPosition;
         Newest = checkpoint.Folder;
         return new TrainingState(saved.Step, saved.Tokens, details.Seconds, details.LastLoss ?? double.NaN, details.Validation);
     }

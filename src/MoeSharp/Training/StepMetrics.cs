@@ -53,6 +53,13 @@ public readonly record struct StepMetrics
 /// <param name="Step">Steps trained.</param>
 /// <param name="Tokens">Training tokens seen.</param>
 /// <param name="Loss">Mean cross-entropy, nats per token.</param>
-/// <param name="BitsPerByte">Cross-entropy per byte of text, in bits: comparable between tokenizers.</param>
+/// <param name="BitsPerByte">Cross-entropy per byte of text, in bits: comparable between tokenizers. A symbol of a generated language counts as a byte.</param>
 /// <param name="NumTokens">Held-out tokens measured.</param>
-public readonly record struct ValidationResult(long Step, long Tokens, double Loss, double BitsPerByte, long NumTokens);
+public readonly record struct ValidationResult(long Step, long Tokens, double Loss, double BitsPerByte, long NumTokens)
+{
+    /// <summary>Mean divergence KL(truth || model), nats per symbol: the loss without what nobody can know. Null where the truth is not known.</summary>
+    public double? Regret { get; init; }
+
+    /// <summary>Share of the targets where the model's favourite is the true favourite. Null where the truth is not known.</summary>
+    public double? Recall { get; init; }
+}

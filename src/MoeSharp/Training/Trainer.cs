@@ -7,7 +7,7 @@ public sealed class Trainer
 {
     private readonly TrainingConfig _config;
     private readonly TrainingStep _step;
-    private readonly HeldOutText _heldOut;
+    private readonly IHeldOut _heldOut;
     private readonly TrainingLog _log;
     private readonly RunCheckpoints _checkpoints;
     private readonly ITrainingView _view;
@@ -22,7 +22,7 @@ public sealed class Trainer
     /// <param name="view">Who watches.</param>
     /// <param name="state">How far the run has come; the start for a new run.</param>
     /// <param name="progress">Share of the run that is done, 0 to 1; see <see cref="BudgetProgress"/>.</param>
-    public Trainer(TrainingConfig config, TrainingStep step, HeldOutText heldOut, TrainingLog log, RunCheckpoints checkpoints, ITrainingView view, TrainingState state, Func<TrainingState, double> progress)
+    public Trainer(TrainingConfig config, TrainingStep step, IHeldOut heldOut, TrainingLog log, RunCheckpoints checkpoints, ITrainingView view, TrainingState state, Func<TrainingState, double> progress)
     {
         (_config, _step, _heldOut, _log, _checkpoints, _view, _progress) = (config, step, heldOut, log, checkpoints, view, progress);
         State = state;

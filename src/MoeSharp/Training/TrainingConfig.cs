@@ -61,6 +61,11 @@ public sealed record TrainingConfig
         }
     }
 
+    /// <summary>The architecture, which a run must have.</summary>
+    /// <exception cref="ConfigurationException">There is none.</exception>
+    public ModelConfig RequireModel() =>
+        Model ?? throw new ConfigurationException("the configuration names no model. Give --preset NAME, or a section model in --config FILE.");
+
     /// <summary>Checks every value and combination.</summary>
     /// <param name="source">Where the configuration comes from, for the message.</param>
     /// <exception cref="ConfigurationException">Lists all problems.</exception>

@@ -29,7 +29,7 @@ public sealed class TrainingSession : IDisposable
 {
     private readonly Stack<IDisposable> _owned = new();
 
-    private TrainingSession(RunFolder run, TrainingConfig config, TrainingText text, SessionOptions options, bool resumes)
+    private TrainingSession(RunFolder run, TrainingConfig config, ITrainingSource source, SessionOptions options, bool resumes)
     {
         try
         {
@@ -37,9 +37,9 @@ public sealed class TrainingSession : IDisposable
             CheckpointSearch found = resumes ? CheckpointStore.LatestValid(run.Path) : new CheckpointSearch(null, []);
             (Resumed, Damaged) = (found.Latest, found.Damaged);
             Model = Own(new LanguageModel(config.Model!)); // Begin and Resume see to it that there is one
-            BatchLoader loader = new(text.Dataset, config.Batch.SequenceLength, config.Batch.TokensPerPass / config.Batch.SequenceLength, config.Seed);
-            TrainingStep step = Own(new TrainingStep(config, Model, loader, options.Workers, options.Clock));
-            RunCheckpoints checkpoints = new(store, Model, loader, text.TokenizerFolder);
+            ITrainingBatches batches = source.OpenBatches(config);
+            TrainingStep step = Own(new TrainingStep(config, Model, batches, options.Workers, options.Clock));
+            RunCheckpoints checkpoints = new(store, Model, batches, source.TokenizerFolder);
             TrainingState state = TrainingState.Start;
             if (found.Latest is { } checkpoint)
             {
@@ -51,7 +51,7 @@ public sealed class TrainingSession : IDisposable
             }
 
             TrainingLog log = Own(new TrainingLog(run.Path, state.Step, options.PeakGflops, options.Clock));
-            HeldOutText heldOut = new(text.Dataset.Validation, Model, config.Batch, step.Context);
+            IHeldOut heldOut = source.OpenHeldOut(Model, config.Batch, step.Context);
             Trainer = new Trainer(config, step, heldOut, log, checkpoints, options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
         }
         catch
@@ -75,17 +75,17 @@ public sealed class TrainingSession : IDisposable
 
     /// <summary>Starts a run: writes run.json and draws the first weights.</summary>
     /// <param name="run">A new run folder.</param>
-    /// <param name="config">Configuration; its model takes the tokenizer's vocabulary and end token.</param>
-    /// <param name="text">Text; not owned.</param>
+    /// <param name="config">Configuration; its model takes the source's vocabulary.</param>
+    /// <param name="source">What is learned; not owned.</param>
     /// <param name="options">Workers, view, clock.</param>
-    /// <exception cref="ConfigurationException">There is no model, or it does not fit the text.</exception>
-    public static TrainingSession Begin(RunFolder run, TrainingConfig config, TrainingText text, SessionOptions options)
+    /// <exception cref="ConfigurationException">There is no model, or it does not fit the source.</exception>
+    public static TrainingSession Begin(RunFolder run, TrainingConfig config, ITrainingSource source, SessionOptions options)
     {
-        config = Fit(config, text);
+        config = source.Fit(config);
         run.Description["config"] = TrainingConfigJson.Write(config);
-        run.Description["text"] = DescribeText(text);
+        run.Description["text"] = source.Describe();
         run.Description["threads"] = options.Workers.Workers;
-        TrainingSession session = new(run, config, text, options, resumes: false);
+        TrainingSession session = new(run, config, source, options, resumes: false);
         try
         {
             run.Write();
@@ -100,18 +100,18 @@ public sealed class TrainingSession : IDisposable
 
     /// <summary>Goes on with a run from its newest undamaged checkpoint, or from its start when there is none.</summary>
     /// <param name="run">The run folder.</param>
-    /// <param name="text">The same text as before; not owned.</param>
+    /// <param name="source">The same as before; not owned.</param>
     /// <param name="options">Workers, view, clock.</param>
     /// <exception cref="ConfigurationException">The text is not the one that the run was started with.</exception>
-    public static TrainingSession Resume(RunFolder run, TrainingText text, SessionOptions options)
+    public static TrainingSession Resume(RunFolder run, ITrainingSource source, SessionOptions options)
     {
         string? hash = run.Description["text"]?["hash"]?.GetValue<string>();
-        if (hash != text.Dataset.ContentHash)
+        if (hash != source.ContentHash)
         {
-            throw new ConfigurationException($"{run.Path}: the text in {text.Folder} is not the one that this run was trained on (hash {text.Dataset.ContentHash}, expected {hash}). Restore it, or start a new run.");
+            throw new ConfigurationException($"{run.Path}: the text in {source.Place} is not the one that this run was trained on (hash {source.ContentHash}, expected {hash}). Restore it, or start a new run.");
         }
 
-        return new TrainingSession(run, run.ReadConfig(), text, options, resumes: true);
+        return new TrainingSession(run, run.ReadConfig(), source, options, resumes: true);
     }
 
     /// <summary>Folder of the text that a run was started with.</summary>
@@ -133,31 +133,5 @@ public sealed class TrainingSession : IDisposable
     {
         _owned.Push(resource);
         return resource;
-    }
-
-    private static TrainingConfig Fit(TrainingConfig config, TrainingText text)
-    {
-        ModelConfig model = config.Model ?? throw new ConfigurationException("the configuration names no model. Give --preset NAME, or a section model in --config FILE.");
-        model = model with { VocabSize = text.Tokenizer.VocabSize, BosTokenId = text.Tokenizer.BosTokenId, EosTokenId = text.Tokenizer.EosTokenId };
-        return config with { Model = model };
-    }
-
-    private static System.Text.Json.Nodes.JsonObject DescribeText(TrainingText text)
-    {
-        TokenDataset data = text.Dataset;
-        return new()
-        {
-            ["folder"] = Path.GetFullPath(text.Folder),
-            ["hash"] = data.ContentHash,
-            ["vocab_size"] = data.VocabSize,
-            ["train_documents"] = data.Train.NumDocuments,
-            ["train_bytes"] = data.Train.NumBytes,
-            ["train_tokens"] = data.Train.NumTokens,
-            ["validation_documents"] = data.Validation.NumDocuments,
-            ["validation_bytes"] = data.Validation.NumBytes,
-            ["validation_tokens"] = data.Validation.NumTokens,
-            ["unigram_bits_per_byte"] = data.Baselines.UnigramBitsPerByte,
-            ["bigram_bits_per_byte"] = data.Baselines.BigramBitsPerByte,
-        };
     }
 }

@@ -14,7 +14,7 @@ public sealed class TrainingStep : IDisposable
 {
     private readonly TrainingConfig _config;
     private readonly LanguageModel _model;
-    private readonly BatchLoader _loader;
+    private readonly ITrainingBatches _batches;
     private readonly TokenBatch _batch = new(); // one after another: how many targets a step has is known beforehand
     private readonly ForwardContext _context;
     private readonly TimeProvider _clock;
@@ -25,12 +25,12 @@ public sealed class TrainingStep : IDisposable
     /// <summary>Allocates gradients and moments for the model.</summary>
     /// <param name="config">Configuration.</param>
     /// <param name="model">Model that is trained; not owned.</param>
-    /// <param name="loader">Training sequences, as many per call as a micro-batch holds; every row has a target.</param>
+    /// <param name="batches">Training sequences, as many per call as a micro-batch holds.</param>
     /// <param name="workers">Workers; not owned.</param>
     /// <param name="clock">Clock for the rates.</param>
-    public TrainingStep(TrainingConfig config, LanguageModel model, BatchLoader loader, WorkerPool workers, TimeProvider clock)
+    public TrainingStep(TrainingConfig config, LanguageModel model, ITrainingBatches batches, WorkerPool workers, TimeProvider clock)
     {
-        (_config, _model, _loader, _clock) = (config, model, loader, clock);
+        (_config, _model, _batches, _clock) = (config, model, batches, clock);
         Optimizer = new AdamWOptimizer(model.Parameters, config.Optimizer);
         _context = new ForwardContext(workers);
         _selectionBiases = [.. Enumerable.Range(0, model.Config.NumHiddenLayers).Select(model.SelectionBias)];
@@ -59,7 +59,8 @@ public sealed class TrainingStep : IDisposable
         int numTokens = _config.Batch.Tokens;
         int numPasses = _config.Batch.NumMicroBatches;
         _context.Progress = progress;
-        Sums sums = Accumulate(numPasses, 1f / numTokens, 1f / numPasses);
+        int numTargets = numPasses * _batches.TargetsPerBatch;
+        Sums sums = Accumulate(numPasses, 1f / numTargets, 1f / numPasses);
         _context.Timer.Switch(StepPart.Optimizer);
         double norm = Optimizer.GradientNorm(_context.Workers);
         if (double.IsFinite(sums.Loss) && double.IsFinite(norm))
@@ -75,7 +76,7 @@ public sealed class TrainingStep : IDisposable
         {
             Step = step,
             Tokens = tokensDone + numTokens,
-            Loss = sums.Loss / numTokens,
+            Loss = sums.Loss / numTargets,
             ExpertLoss = sums.ExpertLoss / layers,
             DeviceLoss = _config.Balance.DeviceAlpha > 0 ? sums.DeviceLoss / layers : 0,
             ZLoss = _config.Balance.ZLossAlpha > 0 ? sums.ZLoss / layers : 0,
@@ -118,8 +119,8 @@ public sealed class TrainingStep : IDisposable
         for (int pass = 0; pass < numPasses; pass++)
         {
             _context.NoiseSeed = new SplitMix64(_config.Seed, (ulong)(((Optimizer.StepsDone + 1) * numPasses) + pass)).Next();
-            _loader.Next(_batch);
-            Debug.Assert(_batch.Count == _config.Batch.TokensPerPass && _batch.CountTargets() == _batch.Count, "the loader's rows are the targets that the scale counts");
+            _batches.Next(_batch);
+            Debug.Assert(_batch.Count == _config.Batch.TokensPerPass && _batch.CountTargets() == _batches.TargetsPerBatch, "the scale counts the targets beforehand");
             sums.AttentionPairs += _batch.CountAttentionPairs();
             sums.Loss += _model.ForwardBackward(_batch, _config.Balance, tokenScale, auxiliaryScale, _context);
             IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;

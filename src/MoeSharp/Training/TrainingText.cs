@@ -1,14 +1,17 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json.Nodes;
 using MoeSharp.Data;
+using MoeSharp.Execution;
+using MoeSharp.Model;
 using MoeSharp.Tokenization;
 
 namespace MoeSharp.Training;
 
 /// <summary>Text made ready for training: its tokenizer and its token shards, in a folder that is reused while nothing has changed.</summary>
 /// <remarks>A text that changes gets another folder, so that a run which was started with the earlier version still finds it.</remarks>
-public sealed class TrainingText : IDisposable
+public sealed class TrainingText : ITrainingSource, IDisposable
 {
     private const long TokenizerSampleBytes = 16L << 20; // more text hardly changes the merges of a few thousand tokens (arbitrary)
     private const string SourceFile = "source.txt"; // what the folder was made from; written last, so that it marks a folder that is whole
@@ -26,8 +29,14 @@ public sealed class TrainingText : IDisposable
     /// <summary>Training and validation tokens.</summary>
     public TokenDataset Dataset { get; }
 
-    /// <summary>Folder of the tokenizer's files.</summary>
-    public string TokenizerFolder => Path.Combine(Folder, TokenizerName);
+    /// <inheritdoc/>
+    public string Place => Folder;
+
+    /// <inheritdoc/>
+    public string ContentHash => Dataset.ContentHash;
+
+    /// <inheritdoc/>
+    public string? TokenizerFolder => Path.Combine(Folder, TokenizerName);
 
     /// <summary>Trains or loads the tokenizer, and encodes the text, or finds that all is there already.</summary>
     /// <param name="source">Documents.</param>
@@ -65,6 +74,33 @@ public sealed class TrainingText : IDisposable
     /// <exception cref="FileFormatException">A file is missing or damaged.</exception>
     public static TrainingText Open(string folder) =>
         new(folder, Tokenizer.Load(Path.Combine(folder, TokenizerName)), TokenDataset.Open(Path.Combine(folder, ShardsName)));
+
+    /// <inheritdoc/>
+    public TrainingConfig Fit(TrainingConfig config) =>
+        config with { Model = config.RequireModel() with { VocabSize = Tokenizer.VocabSize, BosTokenId = Tokenizer.BosTokenId, EosTokenId = Tokenizer.EosTokenId } };
+
+    /// <inheritdoc/>
+    public ITrainingBatches OpenBatches(TrainingConfig config) =>
+        new BatchLoader(Dataset, config.Batch.SequenceLength, config.Batch.TokensPerPass / config.Batch.SequenceLength, config.Seed);
+
+    /// <inheritdoc/>
+    public IHeldOut OpenHeldOut(LanguageModel model, BatchConfig batch, ForwardContext context) => new HeldOutText(Dataset.Validation, model, batch, context);
+
+    /// <inheritdoc/>
+    public JsonObject Describe() => new()
+    {
+        ["folder"] = Path.GetFullPath(Folder),
+        ["hash"] = Dataset.ContentHash,
+        ["vocab_size"] = Dataset.VocabSize,
+        ["train_documents"] = Dataset.Train.NumDocuments,
+        ["train_bytes"] = Dataset.Train.NumBytes,
+        ["train_tokens"] = Dataset.Train.NumTokens,
+        ["validation_documents"] = Dataset.Validation.NumDocuments,
+        ["validation_bytes"] = Dataset.Validation.NumBytes,
+        ["validation_tokens"] = Dataset.Validation.NumTokens,
+        ["unigram_bits_per_byte"] = Dataset.Baselines.UnigramBitsPerByte,
+        ["bigram_bits_per_byte"] = Dataset.Baselines.BigramBitsPerByte,
+    };
 
     /// <inheritdoc/>
     public void Dispose() => Dataset.Dispose();
