@@ -3,7 +3,11 @@ using MoeSharp.Tensors;
 
 namespace MoeSharp.Checkpoints.Export;
 
-/// <summary>Makes the stored bytes of a checkpoint's tensors out of another checkpoint, a few megabytes at a time.</summary>
+/// <summary>Makes the stored bytes of a checkpoint's tensors out of another checkpoint.</summary>
+/// <remarks>
+/// A tensor whose rows are rows of parameters in their order goes through a few megabytes at a time. Otherwise the elements that lie among each other are put together in
+/// memory first: the rows of a few heads, or one expert's matrix, never a whole stack of them.
+/// </remarks>
 /// <param name="reader">Parameters of the other checkpoint.</param>
 /// <param name="shapes">Dimensions of the parameters.</param>
 /// <param name="importance">Weights of the columns, or null for equal ones.</param>
@@ -17,21 +21,21 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
     public delegate void Sink<T>(ReadOnlySpan<T> values);
 
     /// <summary>Encodes a tensor.</summary>
-    /// <param name="tensor">Tensor with its slices.</param>
+    /// <param name="tensor">Tensor with its slices, by place.</param>
     /// <param name="format">Stored format; fits the rows.</param>
     /// <param name="append">Receives the bytes.</param>
     /// <param name="cancel">Checked for every batch.</param>
     public void Encode(CheckpointTensor tensor, WeightFormat format, Sink<byte> append, CancellationToken cancel)
     {
         byte[] blocks = [];
-        ForBatches(tensor, cancel, (columns, whole, first, count) =>
+        ForBatches(tensor, cancel, (columns, gathered, first, count) =>
         {
             int rowBytes = (int)format.RowBytes(columns);
             Array.Resize(ref blocks, Math.Max(blocks.Length, count / columns * rowBytes));
             ForPieces(columns, count, (begin, length) =>
             {
                 Span<byte> piece = blocks.AsSpan(begin / columns * rowBytes, length / columns * rowBytes);
-                EncodePiece(tensor, whole, format, columns, first + begin, length, piece);
+                EncodePiece(tensor, gathered, format, columns, first + begin, length, piece);
             });
             append(blocks.AsSpan(0, count / columns * rowBytes));
         });
@@ -41,33 +45,64 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
     public void Read(CheckpointTensor tensor, Sink<float> append, CancellationToken cancel)
     {
         float[] values = [];
-        ForBatches(tensor, cancel, (columns, whole, first, count) =>
+        ForBatches(tensor, cancel, (columns, gathered, first, count) =>
         {
             Array.Resize(ref values, Math.Max(values.Length, count));
-            ForPieces(columns, count, (begin, length) => ReadPiece(tensor, whole, first + begin, values.AsSpan(begin, length)));
+            ForPieces(columns, count, (begin, length) => ReadPiece(tensor, gathered, first + begin, values.AsSpan(begin, length)));
             append(values.AsSpan(0, count));
         });
     }
 
-    private void ForBatches(CheckpointTensor tensor, CancellationToken cancel, Action<int, float[]?, long, int> run)
+    /// <summary>The ranges of a tensor that are put together in memory, one at a time: whole rows, whole slices, no longer than need be.</summary>
+    /// <param name="tensor">Tensor with its slices, by place.</param>
+    internal static IEnumerable<TensorRange> Ranges(CheckpointTensor tensor)
     {
-        int columns = checked((int)(tensor.Shape.Count == 0 ? 1 : tensor.Shape[^1]));
-        float[]? whole = IsInOrder(tensor, columns) ? null : Gather(tensor);
-        int batch = Math.Max(BatchLength / Math.Max(columns, 1), 1) * columns;
-        for (long first = 0; first < tensor.Length; first += batch)
+        int columns = Columns(tensor);
+        long first = 0, end = 0;
+        int firstSlice = 0;
+        for (int index = 0; index < tensor.Slices.Count; index++)
         {
-            cancel.ThrowIfCancellationRequested();
-            run(columns, whole, first, (int)Math.Min(batch, tensor.Length - first));
+            WeightSlice slice = tensor.Slices[index];
+            bool isCut = slice.SourceOffset >= end && end % columns == 0 && end - first >= BatchLength;
+            if (isCut)
+            {
+                yield return new TensorRange(first, end, firstSlice, index);
+                (first, firstSlice) = (end, index);
+            }
+
+            end = Math.Max(end, slice.SourceOffset + ((slice.NumRows - 1) * slice.SourceRowStep) + ((slice.NumColumns - 1) * slice.SourceColumnStep) + 1);
+        }
+
+        yield return new TensorRange(first, tensor.Length, firstSlice, tensor.Slices.Count);
+    }
+
+    private void ForBatches(CheckpointTensor tensor, CancellationToken cancel, Action<int, GatheredRange?, long, int> run)
+    {
+        int columns = Columns(tensor);
+        bool isInOrder = IsInOrder(tensor, columns);
+        int batch = Math.Max(BatchLength / Math.Max(columns, 1), 1) * columns;
+        foreach (TensorRange range in isInOrder ? [new TensorRange(0, tensor.Length, 0, tensor.Slices.Count)] : Ranges(tensor))
+        {
+            GatheredRange? gathered = isInOrder ? null : Gather(tensor, range, columns, cancel);
+            for (long first = range.First; first < range.End; first += batch)
+            {
+                cancel.ThrowIfCancellationRequested();
+                run(columns, gathered, first, (int)Math.Min(batch, range.End - first));
+            }
         }
     }
 
     private void ForPieces(int columns, int count, Action<int, int> run)
     {
         int piece = Math.Max(PieceLength / columns, 1) * columns;
-        ParallelOptions options = new() { MaxDegreeOfParallelism = threads };
+        InParallel((count + piece - 1) / piece, index => run(index * piece, Math.Min(piece, count - (index * piece))));
+    }
+
+    private void InParallel(int count, Action<int> run)
+    {
         try
         {
-            Parallel.For(0, (count + piece - 1) / piece, options, index => run(index * piece, Math.Min(piece, count - (index * piece))));
+            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = threads }, run);
         }
         catch (AggregateException exception) when (exception.InnerExceptions[0] is MoeSharpException or IOException)
         {
@@ -76,29 +111,38 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
     }
 
     // One run of rows of one matrix after another: they may be stored in the format already, and different experts have different importances.
-    private void EncodePiece(CheckpointTensor tensor, float[]? whole, WeightFormat format, int columns, long first, int length, Span<byte> blocks)
+    private void EncodePiece(CheckpointTensor tensor, GatheredRange? gathered, WeightFormat format, int columns, long first, int length, Span<byte> blocks)
     {
         int rowBytes = (int)format.RowBytes(columns);
         float[] values = [];
         for (int done = 0; done < length;)
         {
-            WeightSlice slice = SliceAt(tensor, first + done);
-            long within = first + done - slice.SourceOffset;
-            bool isRun = whole is null && slice.NumColumns == columns;
-            long rowsLeft = 0;
-            int group = isRun ? Group(slice, within / columns, out rowsLeft) : 0;
-            int count = isRun ? (int)Math.Min(Math.Min(length - done, slice.Length - within), rowsLeft * columns) : length - done;
-            Span<byte> target = blocks.Slice(done / columns * rowBytes, count / columns * rowBytes);
-            if (!isRun || !reader.TryCopy(slice.ParameterName, slice.FirstElement + within, count, format, target))
+            RowRun run = gathered is null ? RunAt(tensor, columns, first + done, length - done) : gathered.RunAt(first + done, length - done);
+            Span<byte> target = blocks.Slice(done / columns * rowBytes, run.Length / columns * rowBytes);
+            if (gathered is not null || run.Parameter is null || !reader.TryCopy(run.Parameter, run.FirstElement, run.Length, format, target))
             {
-                Array.Resize(ref values, Math.Max(values.Length, count));
-                ReadPiece(tensor, whole, first + done, values.AsSpan(0, count));
-                float[] weights = isRun && format.BlockLength() > 1 && importance is not null ? importance.Find(slice.ParameterName, group, columns) : [];
-                RowEncoder.Encode(reader.Description, tensor.Name, format, values.AsSpan(0, count), weights, target);
+                Array.Resize(ref values, Math.Max(values.Length, run.Length));
+                ReadPiece(tensor, gathered, first + done, values.AsSpan(0, run.Length));
+                float[] weights = run.Parameter is not null && format.BlockLength() > 1 && importance is not null ? importance.Find(run.Parameter, run.Group, columns) : [];
+                RowEncoder.Encode(reader.Description, tensor.Name, format, values.AsSpan(0, run.Length), weights, target);
             }
 
-            done += count;
+            done += run.Length;
         }
+    }
+
+    // Rows of one matrix, which lie in a slice as they lie in the tensor.
+    private RowRun RunAt(CheckpointTensor tensor, int columns, long element, int most)
+    {
+        WeightSlice slice = SliceAt(tensor, element);
+        if (slice.NumColumns != columns)
+        {
+            return new RowRun(null, 0, 0, most); // a vector
+        }
+
+        long within = element - slice.SourceOffset;
+        int group = Group(slice, within / columns, out long rowsLeft);
+        return new RowRun(slice.ParameterName, group, slice.FirstElement + within, (int)Math.Min(Math.Min(most, slice.Length - within), rowsLeft * columns));
     }
 
     // The matrix of the parameter's stack in which a row of a slice lies, and how many of its rows are left.
@@ -111,11 +155,11 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
         return (int)group;
     }
 
-    private void ReadPiece(CheckpointTensor tensor, float[]? whole, long first, Span<float> values)
+    private void ReadPiece(CheckpointTensor tensor, GatheredRange? gathered, long first, Span<float> values)
     {
-        if (whole is not null)
+        if (gathered is not null)
         {
-            whole.AsSpan(checked((int)first), values.Length).CopyTo(values);
+            gathered.Values.AsSpan((int)(first - gathered.First), values.Length).CopyTo(values);
             return;
         }
 
@@ -129,26 +173,31 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
         }
     }
 
-    private float[] Gather(CheckpointTensor tensor)
+    private GatheredRange Gather(CheckpointTensor tensor, TensorRange range, int columns, CancellationToken cancel)
     {
-        float[] whole = new float[checked((int)tensor.Length)];
-        foreach (WeightSlice slice in tensor.Slices)
+        GatheredRange gathered = new(range.First, new float[checked((int)(range.End - range.First))], columns);
+        for (int index = range.FirstSlice; index < range.EndSlice; index++)
         {
-            long step = Math.Max(PieceLength / slice.NumColumns, 1);
-            for (long row = 0; row < slice.NumRows; row += step)
+            cancel.ThrowIfCancellationRequested();
+            WeightSlice slice = tensor.Slices[index] with { SourceOffset = tensor.Slices[index].SourceOffset - range.First };
+            int step = Math.Max(PieceLength / slice.NumColumns, 1);
+            InParallel((int)((slice.NumRows + step - 1) / step), piece =>
             {
+                long row = (long)piece * step;
                 float[] values = new float[Math.Min(step, slice.NumRows - row) * slice.NumColumns];
                 reader.Read(slice.ParameterName, slice.FirstElement + (row * slice.NumColumns), values);
-                WeightRows.ScatterRows(slice, row, values, whole);
-            }
+                WeightRows.ScatterRows(slice, row, values, gathered.Values);
+            });
         }
 
-        return whole;
+        return gathered;
     }
 
     // Whether the slices are runs of whole rows of the tensor.
     private static bool IsInOrder(CheckpointTensor tensor, int columns) =>
         tensor.Slices.All(slice => slice.IsContiguous && (slice.NumColumns == columns || tensor.Shape.Count < 2));
+
+    private static int Columns(CheckpointTensor tensor) => checked((int)(tensor.Shape.Count == 0 ? 1 : tensor.Shape[^1]));
 
     // Tensors of a table list their slices by place.
     private static WeightSlice SliceAt(CheckpointTensor tensor, long element)
@@ -161,5 +210,28 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
         }
 
         return tensor.Slices[low];
+    }
+
+    /// <summary>Elements of a tensor, and the slices that fill them.</summary>
+    internal readonly record struct TensorRange(long First, long End, int FirstSlice, int EndSlice);
+
+    // Elements of a tensor that have one importance: that of a matrix of a parameter, or equal weights.
+    private readonly record struct RowRun(string? Parameter, int Group, long FirstElement, int Length);
+
+    // Elements of a tensor put together, and of which matrix each of its rows is one.
+    private sealed record GatheredRange(long First, float[] Values, int Columns)
+    {
+        public (string? Parameter, int Group)[] Owners { get; } = new (string?, int)[Values.Length / Columns];
+
+        public RowRun RunAt(long element, int most)
+        {
+            int first = (int)((element - First) / Columns), row = first + 1;
+            while (row < Owners.Length && row - first < most / Columns && Owners[row] == Owners[first])
+            {
+                row++;
+            }
+
+            return new RowRun(Owners[first].Parameter, Owners[first].Group, 0, (row - first) * Columns);
+        }
     }
 }
