@@ -1,11 +1,33 @@
 using MoeSharp.Checkpoints;
 using MoeSharp.Checkpoints.Export;
+using MoeSharp.Checkpoints.Gguf;
+using MoeSharp.Model;
 
 namespace MoeSharp.Tests.Checkpoints;
 
 /// <summary>Tensors whose elements lie in another order than the parameters'.</summary>
 public sealed class TensorEncoderTests
 {
+    private const int Hidden = 64;
+
+    private static readonly ModelConfig s_config = TestModel.Small with { HiddenSize = Hidden, NumHiddenLayers = 1, HeadDim = 16, ModelType = "llama", AttentionBias = false, Moe = null };
+
+    [Theory]
+    [InlineData("blk.0.attn_q.weight")]
+    [InlineData("blk.0.attn_k.weight")]
+    [InlineData("blk.0.attn_v.weight")]
+    public void Rows_in_another_order_keep_their_columns_importance(string name)
+    {
+        using TemporaryFolder folder = new();
+        ModelFolder.Save(s_config, TestModel.Parameters(s_config, 5), folder["hf"], new ModelFolderOptions());
+        ColumnImportance importance = new();
+        importance.Add("layers.0.attention.qkv_projection", 1, 0, [.. Enumerable.Range(0, Hidden).Select(column => column % 2 == 0 ? 1f : 0.01f)]);
+        float[] exact = Values(folder, "exact.gguf", "f32", null, name), plain = Values(folder, "plain.gguf", "q4_0", null, name), weighted = Values(folder, "weighted.gguf", "q4_0", importance, name);
+
+        (double plainError, double weightedError) = (EvenError(exact, plain), EvenError(exact, weighted));
+        Assert.True(weightedError < 0.9 * plainError, $"columns that matter err {weightedError}, without importance {plainError}");
+    }
+
     [Fact]
     public void A_stack_of_experts_is_put_together_one_expert_at_a_time()
     {
@@ -36,5 +58,27 @@ public sealed class TensorEncoderTests
         TensorEncoder.TensorRange[] ranges = [.. TensorEncoder.Ranges(new CheckpointTensor("q", rest.CheckpointShape, [Half(0, 0), Half(0, 1), Half(1, 0), Half(1, 1), rest]))];
 
         Assert.Equal([new TensorEncoder.TensorRange(0, 1 << 23, 0, 5)], ranges);
+    }
+
+    private static float[] Values(TemporaryFolder folder, string file, string format, ColumnImportance? importance, string name)
+    {
+        using ModelFiles source = ModelFiles.Open(folder["hf"]);
+        ModelExport.Write(source, folder[file], new ExportOptions { Weights = WeightTarget.Parse(format), Importance = importance, Threads = 2 }, TestContext.Current.CancellationToken);
+        using GgufSource written = new(GgufFile.Open(folder[file]));
+        WeightTensor tensor = written.Find(name)!;
+        float[] values = new float[tensor.Length];
+        written.ReadFloats(tensor, 0, values);
+        return values;
+    }
+
+    private static double EvenError(float[] exact, float[] values)
+    {
+        double error = 0;
+        for (int i = 0; i < exact.Length; i += 2)
+        {
+            error += ((double)exact[i] - values[i]) * ((double)exact[i] - values[i]);
+        }
+
+        return error;
     }
 }

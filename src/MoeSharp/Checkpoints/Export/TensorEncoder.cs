@@ -188,9 +188,24 @@ internal sealed class TensorEncoder(ParameterReader reader, IReadOnlyDictionary<
                 reader.Read(slice.ParameterName, slice.FirstElement + (row * slice.NumColumns), values);
                 WeightRows.ScatterRows(slice, row, values, gathered.Values);
             });
+            NoteRows(gathered, slice, columns);
         }
 
         return gathered;
+    }
+
+    // Rows of the tensor that are rows of a parameter, though in another order, keep the importances of its columns.
+    private void NoteRows(GatheredRange gathered, WeightSlice slice, int columns)
+    {
+        if (slice.NumColumns != columns || !slice.HasContiguousRows || slice.SourceOffset % columns != 0 || slice.SourceRowStep % columns != 0)
+        {
+            return;
+        }
+
+        for (long row = 0; row < slice.NumRows; row++)
+        {
+            gathered.Owners[(slice.SourceOffset + (row * slice.SourceRowStep)) / columns] = (slice.ParameterName, Group(slice, row, out _));
+        }
     }
 
     // Whether the slices are runs of whole rows of the tensor.
