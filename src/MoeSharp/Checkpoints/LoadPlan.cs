@@ -25,10 +25,13 @@ public sealed record PlannedWeight(string Name, Shape Shape, IReadOnlyList<Packe
     public int Columns => Shape.Rank == 1 ? 1 : Shape[Shape.Rank - 1];
 
     /// <summary>Memory that it takes.</summary>
-    public long Bytes => IsPacked ? Groups * Parts.Sum(part => PaddedRows(part.Rows) * part.Format.RowBytes(Columns)) : Shape.Length * sizeof(float);
+    public long Bytes => IsPacked ? Parts.Sum(BytesOf) : Shape.Length * sizeof(float);
 
-    // Rows are kept in strips.
-    private static long PaddedRows(int rows) => (rows + PackedMatrix.RowGrain - 1L) / PackedMatrix.RowGrain * PackedMatrix.RowGrain;
+    /// <summary>Bytes that fill it, without what strips and cache lines are padded with.</summary>
+    public long FilledBytes => IsPacked ? Groups * Parts.Sum(part => part.Rows * part.Format.RowBytes(Columns)) : Bytes;
+
+    /// <summary>Memory that one of its parts takes, in all groups.</summary>
+    public long BytesOf(PackedPart part) => PackedMatrix.BytesOf(Groups, Columns, part);
 }
 
 /// <summary>In which formats a model's parameters are held when it is loaded.</summary>

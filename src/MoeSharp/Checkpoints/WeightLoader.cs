@@ -48,7 +48,7 @@ internal sealed class WeightLoader
     {
         (_source, _plan, _options) = (source, plan, options);
         _parameters = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
-        _bytesTotal = plan.Sum(weight => weight.Bytes);
+        _bytesTotal = plan.Sum(weight => weight.FilledBytes);
     }
 
     /// <summary>Loads every parameter as planned.</summary>
@@ -127,7 +127,7 @@ internal sealed class WeightLoader
         }
 
         long done = Interlocked.Add(ref _bytesDone, piece.NumRows * (long)weight.Columns * piece.Format.BlockBytes() / piece.Format.BlockLength());
-        _options.Progress?.Invoke(new LoadProgress(Math.Min(done, _bytesTotal), _bytesTotal, Stopwatch.GetElapsedTime(_start)));
+        _options.Progress?.Invoke(new LoadProgress(done, _bytesTotal, Stopwatch.GetElapsedTime(_start)));
     }
 
     private void FillRows(Piece piece, WeightSlice slice, long sliceRow, int row, int count)

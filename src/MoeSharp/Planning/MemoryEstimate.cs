@@ -38,7 +38,7 @@ public sealed record MemoryEstimate(IReadOnlyList<FormatShare> Formats, long Key
                 foreach (PackedPart part in weight.Parts)
                 {
                     long weights = (long)weight.Groups * part.Rows * weight.Columns;
-                    Add(shares, part.Format, weights, weight.Bytes * part.Rows / weight.Rows);
+                    Add(shares, part.Format, weights, weight.BytesOf(part));
                 }
             }
             else

@@ -1,6 +1,9 @@
 using MoeSharp.Checkpoints;
+using MoeSharp.Kernels.Formats;
+using MoeSharp.Kernels.Quantized;
 using MoeSharp.Model;
 using MoeSharp.Planning;
+using MoeSharp.Tensors;
 using MoeSharp.Tests.Checkpoints;
 
 namespace MoeSharp.Tests.Planning;
@@ -32,6 +35,23 @@ public sealed class MachineMemoryTests
         using TemporaryFolder folder = new();
         Assert.True(MachineMemory.FreeInControlGroups(folder["cgroup"], folder["root"]) > 1L << 60);
         Assert.InRange(MachineMemory.FreeBytes(), 1, 1L << 50);
+    }
+
+    [Fact]
+    public void A_weight_in_several_formats_counts_each_with_its_own_bytes()
+    {
+        PackedPart[] parts = [new(64, WeightFormat.Q4K), new(20, WeightFormat.Q6K), new(4, WeightFormat.F32)];
+        using PackedMatrix packed = new(3, 512, parts);
+        PlannedWeight weight = new("layers.0.attention.qkv_projection", new Shape(3, 88, 512), parts, []);
+        MemoryEstimate estimate = MemoryEstimate.Of(ModelPresets.Get("deepseek-moe-16b"), [weight], 1);
+
+        Assert.Equal(packed.Bytes, estimate.WeightBytes);
+        Assert.Equal(weight.Bytes, estimate.WeightBytes);
+        foreach (PackedPart part in parts)
+        {
+            using PackedMatrix alone = new(3, 512, part);
+            Assert.Equal(new FormatShare(part.Format, 3L * part.Rows * 512, alone.Bytes), estimate.Formats.Single(share => share.Format == part.Format));
+        }
     }
 
     [Fact]

@@ -49,6 +49,16 @@ public sealed unsafe class PackedMatrix : IDisposable
         ClearEnds();
     }
 
+    /// <summary>Memory that one part of the rows takes, without allocating it.</summary>
+    /// <param name="groups">Matrices in the stack.</param>
+    /// <param name="columns">Columns of every matrix; a whole number of blocks of the part's format.</param>
+    /// <param name="part">Rows of a group.</param>
+    public static long BytesOf(int groups, int columns, PackedPart part)
+    {
+        StripLayout layout = StripLayouts.Of(part.Format);
+        return checked(groups * (new StripPart(layout, 0, part.Rows, 0, 0, 0).NumStrips * layout.StripBytes(columns)));
+    }
+
     /// <summary>Matrices in the stack.</summary>
     public int Groups { get; }
 
