@@ -113,7 +113,7 @@ public sealed class ModelFiles : IDisposable
         {
             ModelConfig config = GgufArchitecture.ConfigOf(source.File);
             TensorPresence isPresent = source.File.Contains;
-            IReadOnlyList<WeightSlice> slices = WeightMatch.Check(source, "the metadata", GgufNames.Slices(config, isPresent), [.. GgufNames.Ignored(config, isPresent)]);
+            IReadOnlyList<WeightSlice> slices = WeightMatch.Check(source, "the metadata", GgufNames.Slices(config, isPresent), [.. GgufNames.Ignored(config, GgufArchitecture.NumPredictingLayers(source.File), isPresent)]);
             return new ModelFiles(path, config, GgufArchitecture.EndTokens(source.File), source, slices);
         }
         catch

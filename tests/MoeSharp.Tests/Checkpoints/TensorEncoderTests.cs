@@ -1,17 +1,12 @@
 using MoeSharp.Checkpoints;
 using MoeSharp.Checkpoints.Export;
 using MoeSharp.Checkpoints.Gguf;
-using MoeSharp.Model;
 
 namespace MoeSharp.Tests.Checkpoints;
 
 /// <summary>Tensors whose elements lie in another order than the parameters'.</summary>
 public sealed class TensorEncoderTests
 {
-    private const int Hidden = 64;
-
-    private static readonly ModelConfig s_config = TestModel.Small with { HiddenSize = Hidden, NumHiddenLayers = 1, HeadDim = 16, ModelType = "llama", AttentionBias = false, Moe = null };
-
     [Theory]
     [InlineData("blk.0.attn_q.weight")]
     [InlineData("blk.0.attn_k.weight")]
@@ -19,9 +14,9 @@ public sealed class TensorEncoderTests
     public void Rows_in_another_order_keep_their_columns_importance(string name)
     {
         using TemporaryFolder folder = new();
-        ModelFolder.Save(s_config, TestModel.Parameters(s_config, 5), folder["hf"], new ModelFolderOptions());
+        ModelFolder.Save(TestModel.Llama, TestModel.Parameters(TestModel.Llama, 5), folder["hf"], new ModelFolderOptions());
         ColumnImportance importance = new();
-        importance.Add("layers.0.attention.qkv_projection", 1, 0, [.. Enumerable.Range(0, Hidden).Select(column => column % 2 == 0 ? 1f : 0.01f)]);
+        importance.Add("layers.0.attention.qkv_projection", 1, 0, [.. Enumerable.Range(0, TestModel.Llama.HiddenSize).Select(column => column % 2 == 0 ? 1f : 0.01f)]);
         float[] exact = Values(folder, "exact.gguf", "f32", null, name), plain = Values(folder, "plain.gguf", "q4_0", null, name), weighted = Values(folder, "weighted.gguf", "q4_0", importance, name);
 
         (double plainError, double weightedError) = (EvenError(exact, plain), EvenError(exact, weighted));

@@ -26,6 +26,9 @@ internal static class TestModel
     /// <summary>As few tensors as a model can have.</summary>
     public static readonly ModelConfig Least = Small with { NumHiddenLayers = 1, AttentionBias = false, TieWordEmbeddings = true, Moe = null };
 
+    /// <summary>A dense model whose queries and keys GGUF files keep in another order; rows of 64 fill blocks of 32.</summary>
+    public static readonly ModelConfig Llama = Least with { ModelType = "llama", HiddenSize = 64, HeadDim = 16, TieWordEmbeddings = false };
+
     /// <summary>All parameters of a model in its order, filled with numbers that depend on seed, name and place.</summary>
     public static List<Parameter> Parameters(ModelConfig config, int seed)
     {

@@ -41,6 +41,9 @@ internal sealed record GgufArchitecture(string Name, Func<GgufKeys, ModelConfig>
         return config;
     }
 
+    /// <summary>Blocks of a file behind its layers: they predict later tokens.</summary>
+    public static int NumPredictingLayers(GgufFile file) => new GgufKeys(file, file.Metadata.GetString("general.architecture")).NumPredictingLayers;
+
     /// <summary>Tokens that end a text or a turn.</summary>
     public static IReadOnlyList<int> EndTokens(GgufFile file) =>
     [

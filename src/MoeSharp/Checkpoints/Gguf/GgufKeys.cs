@@ -12,11 +12,11 @@ internal sealed class GgufKeys
     {
         _file = file;
         _prefix = architecture + ".";
-        int predicting = Int("nextn_predict_layers", 0);
-        NumLayers = Int("block_count") - predicting; // the blocks that predict later tokens come last
+        NumPredictingLayers = Int("nextn_predict_layers", 0);
+        NumLayers = Int("block_count") - NumPredictingLayers;
         if (NumLayers < 1)
         {
-            throw new FileFormatException($"{file.Path}: of {_prefix}block_count {NumLayers + (long)predicting} blocks {predicting} predict later tokens; none is left");
+            throw new FileFormatException($"{file.Path}: of {_prefix}block_count {NumLayers + (long)NumPredictingLayers} blocks {NumPredictingLayers} predict later tokens; none is left");
         }
 
         NumHeads = Int("attention.head_count");
@@ -26,6 +26,9 @@ internal sealed class GgufKeys
 
     /// <summary>Decoder layers without those that predict later tokens.</summary>
     public int NumLayers { get; }
+
+    /// <summary>Blocks that predict later tokens; they come last.</summary>
+    public int NumPredictingLayers { get; }
 
     /// <summary>Query heads.</summary>
     public int NumHeads { get; }

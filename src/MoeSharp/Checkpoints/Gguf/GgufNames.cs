@@ -92,10 +92,17 @@ internal static class GgufNames
     public static IEnumerable<WeightSlice> Slices(ModelConfig config, TensorPresence isPresent) => WeightNames.Lazily(config, _ => false).Select(slice => Rename(slice, config, isPresent));
 
     /// <summary>Patterns of tensors that the model does not need.</summary>
-    public static IEnumerable<string> Ignored(ModelConfig config, TensorPresence isPresent)
+    /// <param name="config">Architecture.</param>
+    /// <param name="predicting">Blocks behind the layers that predict later tokens.</param>
+    /// <param name="isPresent">Whether the file has a tensor.</param>
+    public static IEnumerable<string> Ignored(ModelConfig config, int predicting, TensorPresence isPresent)
     {
         yield return "*.attn_rot_embd.weight"; // computed from the base; the first files store it
-        yield return $"blk.{config.NumHiddenLayers}.*"; // the block that predicts later tokens
+        for (int block = 0; block < predicting; block++)
+        {
+            yield return $"blk.{config.NumHiddenLayers + block}.*";
+        }
+
         if (isPresent("blk.0.attn_k_b.weight"))
         {
             yield return "*.attn_kv_b.weight"; // the same numbers once more
