@@ -7,20 +7,18 @@ namespace MoeSharp.Checkpoints.Export;
 /// <summary>Makes sure that metadata describes the model it was written for: a property that a GGUF reader would not see is an error, not another model.</summary>
 internal static class GgufDescription
 {
-    private const string Suffix = ".check";
-
     /// <summary>Reads the metadata back, from a file that has the tensors' names but not their contents.</summary>
     /// <param name="entries">Metadata.</param>
     /// <param name="config">The model in the order of the file.</param>
     /// <param name="tensors">Tensors that the file will have.</param>
-    /// <param name="path">The file to be.</param>
     /// <exception cref="ConfigurationException">The model that would be read is another one.</exception>
-    public static void Check(GgufEntries entries, ModelConfig config, IEnumerable<WeightTensor> tensors, string path)
+    public static void Check(GgufEntries entries, ModelConfig config, IEnumerable<WeightTensor> tensors)
     {
         WeightTensor[] names = [.. tensors.Select(tensor => new WeightTensor(tensor.Name, [1], WeightFormat.F32))];
-        string check = path + Suffix;
+        string folder = Directory.CreateTempSubdirectory("moesharp-").FullName;
         try
         {
+            string check = Path.Combine(folder, "check.gguf");
             using (GgufWriter writer = new(check, entries, names))
             {
                 foreach (WeightTensor _ in names)
@@ -39,7 +37,7 @@ internal static class GgufDescription
         }
         finally
         {
-            File.Delete(check);
+            Directory.Delete(folder, recursive: true);
         }
     }
 }

@@ -75,7 +75,7 @@ public sealed class ModelExport
         GgufEntries metadata = Metadata(layouts);
         if (_files.Source is not GgufSource)
         {
-            GgufDescription.Check(metadata, GgufMetadataWriter.InFile(_files.Config), layouts, path);
+            GgufDescription.Check(metadata, GgufMetadataWriter.InFile(_files.Config), layouts);
         }
 
         using GgufWriter writer = new(path, metadata, layouts);
