@@ -52,9 +52,10 @@ internal sealed class ExportArguments
         string path = ModelArguments.FindPath(parsed.GetRequiredValue(_model));
         string target = parsed.GetRequiredValue(_out);
         int threads = RunOptions.CheckThreads(parsed.GetValue(_threads));
-        if (File.Exists(target))
+        ModelExport.CheckTarget(target, weights);
+        foreach (Option<string?> option in calibrates ? (Option<string?>[])[_calibrate, _check] : [_check])
         {
-            throw new ConfigurationException($"{target} exists; name a new file");
+            RequireText(parsed.GetValue(option));
         }
 
         using Interruption interruption = new();
@@ -70,6 +71,15 @@ internal sealed class ExportArguments
         receipt.Save();
         parsed.InvocationConfiguration.Output.Write(parsed.GetValue(_json) ? receipt.ToJson() : receipt.ToText());
         return CommandLine.Done;
+    }
+
+    // Asked before hours of work.
+    private static void RequireText(string? path)
+    {
+        if (path is not null && !File.Exists(path))
+        {
+            throw new ConfigurationException($"{path} does not exist; give a text file");
+        }
     }
 
     private static int Positive(ParseResult parsed, Option<int> option) =>
@@ -135,11 +145,6 @@ internal sealed class ExportArguments
 
     private static int[] Tokens(OpenedModel opened, string path, int most)
     {
-        if (!File.Exists(path))
-        {
-            throw new ConfigurationException($"{path} does not exist; give a text file");
-        }
-
         Tokenizer tokenizer = opened.LoadTokenizer();
         int[] tokens = tokenizer.Encode(File.ReadAllText(path), addSpecialTokens: true);
         return tokens.Length > 0

@@ -171,6 +171,38 @@ public sealed class ModelExportTests
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 
+    [Theory]
+    [InlineData("out.gguf", "native")]
+    [InlineData("out", "native")]
+    [InlineData("missing/out.gguf", "native")]
+    [InlineData("free", "q4_k")]
+    public void A_target_that_cannot_be_written_is_refused_before_anything_is_read(string target, string weights)
+    {
+        using TemporaryFolder folder = new();
+        File.WriteAllText(folder["out.gguf"], "mine");
+        Directory.CreateDirectory(folder["out"]);
+        File.WriteAllText(Path.Combine(folder["out"], "mine"), "");
+        ModelFolder.Save(TestModel.Llama, TestModel.Parameters(TestModel.Llama, 1), folder["hf"], new ModelFolderOptions());
+        using ModelFiles files = ModelFiles.Open(folder["hf"]);
+        files.Dispose(); // nothing can be read any more
+
+        Assert.Throws<ConfigurationException>(() => ModelExport.Write(files, folder[target], new ExportOptions { Weights = WeightTarget.Parse(weights) }, TestContext.Current.CancellationToken));
+
+        Assert.Equal("mine", File.ReadAllText(folder["out.gguf"]));
+    }
+
+    [Fact]
+    public void Files_that_bear_a_name_like_the_targets_are_left_alone()
+    {
+        using TemporaryFolder folder = new();
+        ModelFolder.Save(TestModel.Llama, TestModel.Parameters(TestModel.Llama, 1), folder["hf"], new ModelFolderOptions());
+        File.WriteAllText(folder["model.gguf.check"], "mine");
+        Write(folder["hf"], folder["model.gguf"], WeightTarget.Native);
+
+        Assert.Equal("mine", File.ReadAllText(folder["model.gguf.check"]));
+        Assert.Equal(3, Directory.GetFileSystemEntries(folder.Path).Length);
+    }
+
     [Fact]
     public void Metadata_has_what_other_programs_insist_on()
     {

@@ -49,6 +49,23 @@ public sealed class ExportCommandTests : IDisposable
         Assert.Contains("exists", twice.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("there.gguf", "text.txt", "there.gguf exists")]
+    [InlineData("new.gguf", "absent.txt", "absent.txt does not exist")]
+    [InlineData("new", "text.txt", "holds f32 or bf16")]
+    public void Quantize_refuses_what_cannot_end_well_before_it_begins(string target, string check, string problem)
+    {
+        string model = Directory.CreateDirectory(Path.Combine(_folder, "unreadable")).FullName; // no weights: opening it is another error
+        File.WriteAllText(Path.Combine(model, "config.json"), "{}");
+        File.WriteAllText(Path.Combine(_folder, "there.gguf"), "mine");
+        File.WriteAllText(Path.Combine(_folder, "text.txt"), "the cat sat on the mat.");
+        MoeOutcome result = MoeProcess.Run(_folder, "quantize", model, "--weights", "q8_0", "--out", target, "--calibrate", "text.txt", "--check", check);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(problem, result.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(_folder, "new.gguf")));
+    }
+
     [Fact]
     public void Inspect_shows_what_running_needs()
     {

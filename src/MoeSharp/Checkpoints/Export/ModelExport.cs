@@ -3,7 +3,6 @@ using MoeSharp.Checkpoints.Gguf;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Model;
 using MoeSharp.Tensors;
-using MoeSharp.Tokenization;
 
 namespace MoeSharp.Checkpoints.Export;
 
@@ -54,8 +53,9 @@ public sealed class ModelExport
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static ExportReport Write(ModelFiles files, string target, ExportOptions options, CancellationToken cancel = default)
     {
+        CheckTarget(target, options.Weights);
         ModelExport export = new(files, options);
-        if (target.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
+        if (IsGgufName(target))
         {
             export.WriteGguf(target, cancel);
         }
@@ -66,6 +66,31 @@ public sealed class ModelExport
 
         return export.Report(target);
     }
+
+    /// <summary>Checks what can be known before anything is read: that the target is free, has a place, and takes the formats.</summary>
+    /// <param name="target">As for <see cref="Write"/>.</param>
+    /// <param name="weights">Formats of the matrices.</param>
+    /// <exception cref="ConfigurationException">It is not.</exception>
+    public static void CheckTarget(string target, WeightTarget weights)
+    {
+        bool isGguf = IsGgufName(target);
+        if (File.Exists(target) || (Directory.Exists(target) && (isGguf || Directory.EnumerateFileSystemEntries(target).Any())))
+        {
+            throw new ConfigurationException($"{target} exists; name a new {(isGguf ? "file" : "folder")}");
+        }
+
+        if (isGguf && Path.GetDirectoryName(Path.GetFullPath(target)) is { } parent && !Directory.Exists(parent))
+        {
+            throw new ConfigurationException($"{target}: there is no folder {parent}; make it, or name another file");
+        }
+
+        if (!isGguf && weights.Format is not (null or WeightFormat.F32 or WeightFormat.BF16))
+        {
+            throw new ConfigurationException($"a Hugging Face folder holds f32 or bf16, not {weights.Name}; write a file that ends in .gguf, or use --weights bf16");
+        }
+    }
+
+    private static bool IsGgufName(string target) => target.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
 
     private void WriteGguf(string path, CancellationToken cancel)
     {
@@ -199,7 +224,7 @@ public sealed class ModelExport
         null => tensors.Where(tensor => tensor.Shape.Count > 1).All(tensor => tensor.Slices.All(slice => _reader.FormatOf(slice.ParameterName, slice.FirstElement, slice.Length) == WeightFormat.BF16))
             ? SafetensorsType.BF16
             : SafetensorsType.F32,
-        _ => throw new ConfigurationException($"a Hugging Face folder holds f32 or bf16, not {_options.Weights.Name}; write a file that ends in .gguf, or use --weights bf16"),
+        var format => throw new InvalidOperationException($"{format} was not refused"),
     };
 
     private void WriteTokenizer(FolderWriter writer)
@@ -210,17 +235,19 @@ public sealed class ModelExport
             return;
         }
 
+        string folder = Directory.CreateTempSubdirectory("moesharp-").FullName;
         try
         {
-            Tokenizer tokenizer = GgufTokenizer.Load(source.File);
-            string folder = Directory.CreateTempSubdirectory("moesharp-").FullName;
-            tokenizer.Save(folder);
+            GgufTokenizer.Load(source.File).Save(folder);
             ModelFolder.CopyTokenizer(writer, folder);
-            Directory.Delete(folder, recursive: true);
         }
         catch (FileFormatException exception)
         {
             _warnings.Add($"the folder has no tokenizer: {exception.Message}");
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
         }
     }
 
