@@ -68,7 +68,7 @@ public static class LoadPlan
     private static PlannedWeight Uniform(PlannedWeight plain, WeightFormat format, bool isTied)
     {
         bool isHead = plain.Name == "head" || (isTied && plain.Name == "embedding");
-        return format != WeightFormat.F32 && WeightPlan.IsMatrixOfProducts(plain.Name, plain.Shape)
+        return (format != WeightFormat.F32 || IsTooLong(plain.Shape)) && WeightPlan.IsMatrixOfProducts(plain.Name, plain.Shape)
             ? plain with { Parts = [new PackedPart(plain.Rows, WeightPlan.Fitting(isHead ? WeightTarget.HeadFormat(format) : format, plain.Columns))] }
             : plain;
     }
@@ -77,9 +77,9 @@ public static class LoadPlan
     {
         CheckCover(parameter, slices);
         PlannedWeight plain = new(parameter.Name, parameter.Shape, [], slices);
-        if (target == WeightTarget.Float32 || !WeightPlan.IsMatrixOfProducts(parameter.Name, parameter.Shape) || slices.Any(slice => slice.NumColumns != plain.Columns))
+        if (!WeightPlan.IsMatrixOfProducts(parameter.Name, parameter.Shape) || slices.Any(slice => slice.NumColumns != plain.Columns))
         {
-            return plain;
+            return !IsTooLong(parameter.Shape) ? plain : throw new ConfigurationException($"{source.Description}: {parameter.Name} {parameter.Shape} has more than {int.MaxValue} numbers, and only matrices may");
         }
 
         if (target.Format is { } format)
@@ -88,8 +88,11 @@ public static class LoadPlan
         }
 
         List<PackedPart> parts = NativeParts(plain, source, slices);
-        return parts.TrueForAll(part => part.Format == WeightFormat.F32) ? plain : plain with { Parts = parts };
+        return parts.TrueForAll(part => part.Format == WeightFormat.F32) ? Uniform(plain, WeightFormat.F32, isTied) : plain with { Parts = parts };
     }
+
+    // Plain float32 is one span; packed float32 holds the same numbers without that bound.
+    private static bool IsTooLong(Shape shape) => shape.Length > int.MaxValue;
 
     // The formats of the first group, row by row, provided that every group has the same; neighbours of one format are one part.
     private static List<PackedPart> NativeParts(PlannedWeight weight, IWeightSource source, WeightSlice[] slices)
@@ -137,7 +140,7 @@ public static class LoadPlan
     internal static WeightFormat NativeFormat(WeightTensor tensor, WeightSlice slice) => tensor.Format switch
     {
         WeightFormat.F32 or WeightFormat.F16 or WeightFormat.BF16 => tensor.Format,
-        WeightFormat.F8E4M3 or WeightFormat.F8E5M2 when tensor.Format.BlockLength() == 1 => WeightFormat.BF16,
+        WeightFormat.F8E4M3 or WeightFormat.F8E5M2 => WeightFormat.BF16, // without a scale: 4 significant bits, bfloat16 has 8
         _ when tensor.Format.BlockLength() > 1 && CanCopy(tensor.Format, slice) => tensor.Format,
         _ => WeightFormat.F32,
     };

@@ -4,6 +4,7 @@ using MoeSharp.Inference;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Kernels.Quantized;
 using MoeSharp.Model;
+using MoeSharp.Tensors;
 
 namespace MoeSharp.Tests.Checkpoints;
 
@@ -123,7 +124,7 @@ public sealed class WeightTargetTests
         {
             IReadOnlyList<PlannedWeight> plan = files.Plan(target);
             using LanguageModel model = files.Load(new LoadOptions { Weights = target }, TestContext.Current.CancellationToken);
-            foreach ((PlannedWeight weight, MoeSharp.Tensors.Parameter parameter) in plan.Zip(model.Parameters))
+            foreach ((PlannedWeight weight, Parameter parameter) in plan.Zip(model.Parameters))
             {
                 Assert.Equal(parameter.Packed?.Bytes ?? parameter.Shape.Length * sizeof(float), weight.Bytes);
             }
@@ -174,6 +175,36 @@ public sealed class WeightTargetTests
         Assert.Equal([folder["nan.gguf"]], Directory.GetFiles(folder.Path));
     }
 
+    [Theory]
+    [InlineData("f32")]
+    [InlineData("native")]
+    public void A_stack_beyond_what_a_span_holds_is_packed_as_float32(string target)
+    {
+        // The experts of DeepSeek-V3, whose 8-bit floats with scales are float32 here: 7.5 billion numbers.
+        const int Experts = 256, Rows = 4096, Columns = 7168;
+        Parameter stack = new("layers.3.moe.experts.gate_up_projection", new Shape(Experts, Rows, Columns));
+        using ScaledStack source = new(Experts * (long)Rows, Columns);
+        PlannedWeight weight = LoadPlan.Of([stack], source, [WeightSlice.Whole("t", stack.Name, 0, Experts * (long)Rows, Columns)], WeightTarget.Parse(target), isTied: false).Single();
+
+        Assert.Equal([new PackedPart(Rows, WeightFormat.F32)], weight.Parts);
+        Assert.Equal(stack.Shape.Length * sizeof(float), weight.Bytes);
+    }
+
+    [Fact]
+    public void Packed_float32_gives_the_logits_of_plain_float32()
+    {
+        using ModelFiles files = ModelFiles.Open(Fixture("deepseek"));
+        int[] tokens = [1, 5, 9, 2, 7, 11, 3, 8];
+        using LanguageModel model = new(files.Config);
+        List<PlannedWeight> plan = [.. files.Plan(WeightTarget.Float32).Select(weight => WeightPlan.IsMatrixOfProducts(weight.Name, weight.Shape) ? weight with { Parts = [new PackedPart(weight.Rows, WeightFormat.F32)] } : weight)];
+        WeightLoader.Load(files.Source, plan, model.Parameters, new LoadOptions(), TestContext.Current.CancellationToken);
+        model.Activations = ActivationPrecision.Float32;
+        LogitDistance distance = new();
+        distance.Add(Logits(files, WeightTarget.Float32, tokens), GgufModelTests.Logits(model, tokens), files.Config.VocabSize);
+
+        Assert.InRange(distance.Largest, 0, 1e-5); // sums in another order
+    }
+
     [Fact]
     public void An_unknown_name_is_refused_with_those_that_are_known() =>
         Assert.Contains("q4_k", Assert.Throws<ConfigurationException>(() => WeightTarget.Parse("q5")).Message, StringComparison.Ordinal);
@@ -183,6 +214,24 @@ public sealed class WeightTargetTests
         using LanguageModel model = files.Load(new LoadOptions { Weights = target, Threads = 2 }, TestContext.Current.CancellationToken);
         model.Activations = ActivationPrecision.Float32;
         return GgufModelTests.Logits(model, tokens);
+    }
+
+    // A tensor that is only asked for its shape.
+    private sealed class ScaledStack(long rows, int columns) : IWeightSource
+    {
+        public string Description => "stack";
+
+        public IReadOnlyCollection<string> Names => ["t"];
+
+        public WeightTensor? Find(string name) => new(name, [rows, columns], WeightFormat.F32);
+
+        public void ReadBlocks(WeightTensor tensor, long firstElement, long count, Span<byte> blocks) => throw new NotSupportedException();
+
+        public void ReadFloats(WeightTensor tensor, long firstElement, Span<float> values) => throw new NotSupportedException();
+
+        public void Dispose()
+        {
+        }
     }
 
     private static string Fixture(string name) => Path.Combine(AppContext.BaseDirectory, "Fixtures", "hf", name);
