@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
 
@@ -22,6 +23,7 @@ public sealed class ScaledSource : IWeightSource
     private readonly int _blockRows;
     private readonly int _blockColumns;
     private readonly List<string> _names = [];
+    private readonly ConcurrentDictionary<string, ScaledTensor?> _known = new(StringComparer.Ordinal); // checked once, read row by row
 
     /// <summary>Wraps a folder.</summary>
     /// <param name="folder">Folder; owned from now on.</param>
@@ -54,50 +56,42 @@ public sealed class ScaledSource : IWeightSource
     public IReadOnlyCollection<string> Names => _names;
 
     /// <inheritdoc/>
-    public WeightTensor? Find(string name)
-    {
-        if (IsFloat4(name))
-        {
-            return Float4Tensor(name);
-        }
-
-        return HasScales(name) ? Scaled(name).Tensor : _folder.Find(name);
-    }
+    public WeightTensor? Find(string name) => Known(name) is { } tensor ? tensor.Tensor : _folder.Find(name);
 
     /// <inheritdoc/>
     public void ReadBlocks(WeightTensor tensor, long firstElement, long count, Span<byte> blocks)
     {
-        if (IsFloat4(tensor.Name))
+        switch (Known(tensor.Name))
         {
-            ReadFloat4(tensor, firstElement, count, blocks);
-        }
-        else if (HasScales(tensor.Name))
-        {
-            float[] values = ArrayPool<float>.Shared.Rent(checked((int)count));
-            ReadScaled(Scaled(tensor.Name), firstElement, values.AsSpan(0, (int)count));
-            NumberFormats.Bytes(values.AsSpan(0, (int)count)).CopyTo(blocks);
-            ArrayPool<float>.Shared.Return(values);
-        }
-        else
-        {
-            _folder.ReadBlocks(tensor, firstElement, count, blocks);
+            case null:
+                _folder.ReadBlocks(tensor, firstElement, count, blocks);
+                break;
+            case { IsFloat4: true } float4:
+                ReadFloat4(float4, firstElement, count, blocks);
+                break;
+            case { } scaled:
+                float[] values = ArrayPool<float>.Shared.Rent(checked((int)count));
+                ReadScaled(scaled, firstElement, values.AsSpan(0, (int)count));
+                NumberFormats.Bytes(values.AsSpan(0, (int)count)).CopyTo(blocks);
+                ArrayPool<float>.Shared.Return(values);
+                break;
         }
     }
 
     /// <inheritdoc/>
     public void ReadFloats(WeightTensor tensor, long firstElement, Span<float> values)
     {
-        if (IsFloat4(tensor.Name))
+        switch (Known(tensor.Name))
         {
-            ReadFloat4(tensor, firstElement, values);
-        }
-        else if (HasScales(tensor.Name))
-        {
-            ReadScaled(Scaled(tensor.Name), firstElement, values);
-        }
-        else
-        {
-            _folder.ReadFloats(tensor, firstElement, values);
+            case null:
+                _folder.ReadFloats(tensor, firstElement, values);
+                break;
+            case { IsFloat4: true } float4:
+                ReadFloat4(float4, firstElement, values);
+                break;
+            case { } scaled:
+                ReadScaled(scaled, firstElement, values);
+                break;
         }
     }
 
@@ -109,16 +103,24 @@ public sealed class ScaledSource : IWeightSource
 
     private bool IsPart(string name, string suffix, string other) => name.EndsWith(suffix, StringComparison.Ordinal) && _folder.FileOf(name[..^suffix.Length] + other) is not null;
 
-    private bool HasScales(string name) => _folder.FileOf(name + ScaleSuffix) is not null;
+    // Null for a tensor that is stored as it is.
+    private ScaledTensor? Known(string name) => _known.TryGetValue(name, out ScaledTensor? tensor) ? tensor : _known.GetOrAdd(name, Describe);
 
-    private bool IsFloat4(string name) => _folder.FileOf(name + BlocksSuffix) is not null && _folder.FileOf(name + ScalesSuffix) is not null;
+    private ScaledTensor? Describe(string name) =>
+        _folder.FileOf(name + BlocksSuffix) is not null && _folder.FileOf(name + ScalesSuffix) is not null ? Float4(name)
+        : _folder.FileOf(name + ScaleSuffix) is not null ? Scaled(name)
+        : null;
 
-    private SafetensorsTensor Part(string name) => _folder.FileOf(name)?.Tensor(name) ?? throw new FileFormatException($"{Description}: the tensor {SafetensorsHeader.Shown(name)} is missing; its scales are there");
-
-    private WeightTensor Float4Tensor(string name)
+    private SafetensorsTensor Part(string name, out SafetensorsFile file)
     {
-        SafetensorsTensor blocks = Part(name + BlocksSuffix);
-        SafetensorsTensor scales = Part(name + ScalesSuffix);
+        file = _folder.FileOf(name) ?? throw new FileFormatException($"{Description}: the tensor {SafetensorsHeader.Shown(name)} is missing; its scales are there");
+        return file.Tensor(name);
+    }
+
+    private ScaledTensor Float4(string name)
+    {
+        SafetensorsTensor blocks = Part(name + BlocksSuffix, out SafetensorsFile blocksFile);
+        SafetensorsTensor scales = Part(name + ScalesSuffix, out SafetensorsFile scalesFile);
         bool fits = blocks.Type == SafetensorsType.U8 && scales.Type == SafetensorsType.U8
             && blocks.Shape.Count >= 2 && blocks.Shape[^1] == PackedBytes
             && blocks.Shape.SkipLast(1).SequenceEqual(scales.Shape);
@@ -128,19 +130,19 @@ public sealed class ScaledSource : IWeightSource
         }
 
         long columns = checked(blocks.Shape[^2] * WeightFormat.MXFP4.BlockLength());
-        return new WeightTensor(name, [.. blocks.Shape.SkipLast(2), columns], WeightFormat.MXFP4);
+        return new ScaledTensor(new WeightTensor(name, [.. blocks.Shape.SkipLast(2), columns], WeightFormat.MXFP4), blocks, blocksFile, scales, scalesFile);
     }
 
     private ScaledTensor Scaled(string name)
     {
-        SafetensorsTensor codes = Part(name);
-        SafetensorsTensor scales = Part(name + ScaleSuffix);
+        SafetensorsTensor codes = Part(name, out SafetensorsFile codesFile);
+        SafetensorsTensor scales = Part(name + ScaleSuffix, out SafetensorsFile scalesFile);
         bool fits = codes.Type is SafetensorsType.F8E4M3 or SafetensorsType.F8E5M2 && scales.Type.Format() is not null
             && codes.Shape.Count >= 2 && scales.Shape.Count == codes.Shape.Count
             && codes.Shape.SkipLast(2).SequenceEqual(scales.Shape.SkipLast(2))
             && scales.Shape[^2] == Blocks(codes.Shape[^2], _blockRows) && scales.Shape[^1] == Blocks(codes.Shape[^1], _blockColumns);
         return fits
-            ? new ScaledTensor(new WeightTensor(name, codes.Shape, WeightFormat.F32), scales.Name, codes.Shape[^2], codes.Shape[^1], scales.Shape[^2], scales.Shape[^1])
+            ? new ScaledTensor(new WeightTensor(name, codes.Shape, WeightFormat.F32), codes, codesFile, scales, scalesFile)
             : throw Misfit(codes, scales, $"8-bit floats with one scale per {_blockRows} x {_blockColumns} of them (weight_block_size)");
     }
 
@@ -153,19 +155,20 @@ public sealed class ScaledSource : IWeightSource
 
     private void ReadScaled(ScaledTensor tensor, long first, Span<float> values)
     {
-        _folder.FileOf(tensor.Tensor.Name)!.ReadFloats(tensor.Tensor.Name, first, values); // Scaled has found it
+        tensor.ValuesFile.ReadFloats(tensor.Values.Name, first, values);
+        (long rows, long columns) = (tensor.Values.Shape[^2], tensor.Values.Shape[^1]);
+        (long scaleRows, long scaleColumns) = (tensor.Scales.Shape[^2], tensor.Scales.Shape[^1]);
         Span<float> scales = stackalloc float[PieceScales];
         for (int done = 0; done < values.Length;)
         {
-            long row = (first + done) / tensor.Columns;
-            long column = (first + done) % tensor.Columns;
-            long scaleRow = (row / tensor.Rows * tensor.ScaleRows) + (row % tensor.Rows / _blockRows);
+            (long row, long column) = Math.DivRem(first + done, columns);
+            long scaleRow = (row / rows * scaleRows) + (row % rows / _blockRows);
             long block = column / _blockColumns;
-            Span<float> known = scales[..(int)Math.Min(PieceScales, tensor.ScaleColumns - block)];
-            _folder.FileOf(tensor.ScaleName)!.ReadFloats(tensor.ScaleName, (scaleRow * tensor.ScaleColumns) + block, known);
+            Span<float> known = scales[..(int)Math.Min(PieceScales, scaleColumns - block)];
+            tensor.ScalesFile.ReadFloats(tensor.Scales.Name, (scaleRow * scaleColumns) + block, known);
             for (int i = 0; i < known.Length && done < values.Length; i++)
             {
-                long end = Math.Min((block + i + 1) * _blockColumns, tensor.Columns);
+                long end = Math.Min((block + i + 1) * _blockColumns, columns);
                 int count = (int)Math.Min(end - column, values.Length - done);
                 SmallFloats.Scale(values.Slice(done, count), known[i]);
                 done += count;
@@ -174,12 +177,8 @@ public sealed class ScaledSource : IWeightSource
         }
     }
 
-    private void ReadFloat4(WeightTensor tensor, long first, long count, Span<byte> blocks)
+    private static void ReadFloat4(ScaledTensor tensor, long first, long count, Span<byte> blocks)
     {
-        string packedName = tensor.Name + BlocksSuffix;
-        string scaleName = tensor.Name + ScalesSuffix;
-        SafetensorsFile packedFile = _folder.FileOf(packedName)!; // Find has found both
-        SafetensorsFile scaleFile = _folder.FileOf(scaleName)!;
         byte[] packed = ArrayPool<byte>.Shared.Rent(PieceBlocks * PackedBytes);
         Span<byte> scales = stackalloc byte[PieceBlocks];
         long firstBlock = first / WeightFormat.MXFP4.BlockLength();
@@ -187,8 +186,8 @@ public sealed class ScaledSource : IWeightSource
         for (int done = 0; done < total; done += PieceBlocks)
         {
             int piece = Math.Min(PieceBlocks, total - done);
-            packedFile.ReadBytes(packedName, (firstBlock + done) * PackedBytes, piece * PackedBytes, packed);
-            scaleFile.ReadBytes(scaleName, firstBlock + done, piece, scales);
+            tensor.ValuesFile.ReadBytes(tensor.Values.Name, (firstBlock + done) * PackedBytes, piece * PackedBytes, packed);
+            tensor.ScalesFile.ReadBytes(tensor.Scales.Name, firstBlock + done, piece, scales);
             Float4Order.Join(packed.AsSpan(0, piece * PackedBytes), scales[..piece], blocks[(done * WeightFormat.MXFP4.BlockBytes())..]);
         }
 
@@ -196,7 +195,7 @@ public sealed class ScaledSource : IWeightSource
     }
 
     // The range may begin and end inside a block.
-    private void ReadFloat4(WeightTensor tensor, long first, Span<float> values)
+    private static void ReadFloat4(ScaledTensor tensor, long first, Span<float> values)
     {
         const int Length = 32;
         byte[] blocks = ArrayPool<byte>.Shared.Rent(PieceBlocks * WeightFormat.MXFP4.BlockBytes());
@@ -223,5 +222,8 @@ public sealed class ScaledSource : IWeightSource
         ArrayPool<byte>.Shared.Return(blocks);
     }
 
-    private readonly record struct ScaledTensor(WeightTensor Tensor, string ScaleName, long Rows, long Columns, long ScaleRows, long ScaleColumns);
+    private sealed record ScaledTensor(WeightTensor Tensor, SafetensorsTensor Values, SafetensorsFile ValuesFile, SafetensorsTensor Scales, SafetensorsFile ScalesFile)
+    {
+        public bool IsFloat4 => Tensor.Format == WeightFormat.MXFP4;
+    }
 }

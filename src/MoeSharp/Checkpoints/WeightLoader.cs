@@ -36,6 +36,8 @@ internal sealed class WeightLoader
     private const int PieceBytes = 1 << 19; // of a parameter in memory: reading, converting and packing stay in the second cache
     private const int TransposedPieceBytes = 1 << 25; // of a parameter whose rows are columns of the file: longer runs, fewer reads
 
+    private const int WidestStep = 4; // rows from one row to the next up to which the rows between are read too
+
     private readonly IWeightSource _source;
     private readonly LoadOptions _options;
     private readonly IReadOnlyList<PlannedWeight> _plan;
@@ -169,10 +171,28 @@ internal sealed class WeightLoader
         }
 
         int rowBytes = blocks.Length / count;
+        if (slice.SourceRowStep > WidestStep * slice.NumColumns)
+        {
+            for (int row = 0; row < count; row++)
+            {
+                _source.ReadBlocks(tensor, slice.SourceOffset + ((firstRow + row) * slice.SourceRowStep), slice.NumColumns, blocks.Slice(row * rowBytes, rowBytes));
+            }
+
+            return;
+        }
+
+        // Rows that take turns with others, as gate and up of gpt-oss: one read of both is twice as fast as a read for each row.
+        long span = ((count - 1) * slice.SourceRowStep) + slice.NumColumns;
+        int spanBytes = checked((int)tensor.Format.RowBytes(span));
+        int stepBytes = (int)tensor.Format.RowBytes(slice.SourceRowStep);
+        byte[] all = ArrayPool<byte>.Shared.Rent(spanBytes);
+        _source.ReadBlocks(tensor, slice.SourceOffset + (firstRow * slice.SourceRowStep), span, all.AsSpan(0, spanBytes));
         for (int row = 0; row < count; row++)
         {
-            _source.ReadBlocks(tensor, slice.SourceOffset + ((firstRow + row) * slice.SourceRowStep), slice.NumColumns, blocks.Slice(row * rowBytes, rowBytes));
+            all.AsSpan(row * stepBytes, rowBytes).CopyTo(blocks[(row * rowBytes)..]);
         }
+
+        ArrayPool<byte>.Shared.Return(all);
     }
 
     private sealed record Piece(PlannedWeight Weight, Parameter Parameter, WeightFormat Format, int Group, int FirstRow, int NumRows);

@@ -112,6 +112,35 @@ public sealed class ScaledSourceTests
         Assert.Equal(["x_scale_inv", "y_blocks", "z_scales"], source.Names.Order());
     }
 
+    [Fact]
+    public void Reading_row_by_row_allocates_nothing()
+    {
+        using TemporaryFolder folder = new();
+        using ScaledSource source = Open(
+            folder,
+            2,
+            2,
+            ("x", "F8_E4M3", [4, 6], new byte[24]),
+            ("x_scale_inv", "F32", [2, 3], new byte[24]),
+            ("y_blocks", "U8", [4, 2, 16], new byte[128]),
+            ("y_scales", "U8", [4, 2], new byte[8]),
+            ("z", "BF16", [4, 6], new byte[48]));
+        WeightTensor[] tensors = [source.Find("x")!, source.Find("y")!, source.Find("z")!];
+        float[] values = new float[64];
+        long before = 0;
+        for (int row = 0; row < 4; row++)
+        {
+            foreach (WeightTensor tensor in tensors)
+            {
+                source.ReadFloats(tensor, row * tensor.Shape[1], values.AsSpan(0, (int)tensor.Shape[1]));
+            }
+
+            before = row == 0 ? GC.GetAllocatedBytesForCurrentThread() : before; // the first row fills pools
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
     [Theory]
     [InlineData("deepseek_v3_fp8", 16, "model.layers.0.mlp.gate_proj.weight", WeightFormat.F32)]
     [InlineData("qwen3_moe_fp8_v5cfg", 16, "model.layers.0.mlp.experts.3.down_proj.weight", WeightFormat.F32)]

@@ -216,6 +216,60 @@ public sealed class WeightTargetTests
         return GgufModelTests.Logits(model, tokens);
     }
 
+    [Theory]
+    [InlineData(2, 1)] // rows take turns: read together
+    [InlineData(4, 1)]
+    [InlineData(5, 16)] // far apart: read one by one
+    public void Rows_that_take_turns_are_read_in_few_calls(int step, int calls)
+    {
+        const int Rows = 16, Columns = 64;
+        using CountingSource source = new(Rows * step, Columns);
+        Parameter parameter = new("p", new Shape(Rows, Columns));
+        WeightSlice slice = new("t", [Rows * step, Columns], "p", 0, Rows, Columns) { SourceOffset = Columns, SourceRowStep = step * Columns };
+        IReadOnlyList<PlannedWeight> plan = [new PlannedWeight("p", parameter.Shape, [new PackedPart(Rows, WeightFormat.Q8_0)], [slice])];
+        WeightLoader.Load(source, plan, [parameter], new LoadOptions { Threads = 1 }, TestContext.Current.CancellationToken);
+
+        float[] row = new float[Columns];
+        Assert.Equal(calls, source.NumReads);
+        for (int i = 0; i < Rows; i++)
+        {
+            parameter.Packed!.DecodeRow(0, i, row);
+            Assert.All(row, value => Assert.Equal((i * step) + 1, value));
+        }
+
+        parameter.Dispose();
+    }
+
+    // Blocks of q8_0 whose values are the number of their row.
+    private sealed class CountingSource(int rows, int columns) : IWeightSource
+    {
+        public int NumReads { get; private set; }
+
+        public string Description => "counting";
+
+        public IReadOnlyCollection<string> Names => ["t"];
+
+        public WeightTensor? Find(string name) => new(name, [rows, columns], WeightFormat.Q8_0);
+
+        public void ReadBlocks(WeightTensor tensor, long firstElement, long count, Span<byte> blocks)
+        {
+            const int Length = 32, Bytes = 34;
+            NumReads++;
+            for (int block = 0; block < count / Length; block++)
+            {
+                Span<byte> target = blocks.Slice(block * Bytes, Bytes);
+                target.Fill(1);
+                BitConverter.TryWriteBytes(target, (Half)((firstElement + (block * Length)) / columns));
+            }
+        }
+
+        public void ReadFloats(WeightTensor tensor, long firstElement, Span<float> values) => throw new NotSupportedException();
+
+        public void Dispose()
+        {
+        }
+    }
+
     // A tensor that is only asked for its shape.
     private sealed class ScaledStack(long rows, int columns) : IWeightSource
     {
