@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using MoeSharp.Inference;
-using MoeSharp.Tokenization;
 
 namespace MoeSharp.Cli;
 
@@ -143,9 +142,7 @@ internal sealed class ChatLoop(Engine engine, ChatConversation conversation, Gen
 
     private void Load(string path)
     {
-        byte[] bytes = File.Exists(path) ? File.ReadAllBytes(path) : throw new ConfigurationException($"{path}: no such file");
-        Utf8Text.ThrowIfInvalid(bytes, path);
-        conversation.Load(Encoding.UTF8.GetString(bytes), path);
+        conversation.Load(TextFile.Read(path, "Give a conversation that /save has written."), path);
         view.Notice($"{conversation.Messages.Count} messages");
     }
 

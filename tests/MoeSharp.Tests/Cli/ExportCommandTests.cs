@@ -51,7 +51,7 @@ public sealed class ExportCommandTests : IDisposable
 
     [Theory]
     [InlineData("there.gguf", "text.txt", "there.gguf exists")]
-    [InlineData("new.gguf", "absent.txt", "absent.txt does not exist")]
+    [InlineData("new.gguf", "absent.txt", "absent.txt: no such file")]
     [InlineData("new", "text.txt", "holds f32 or bf16")]
     public void Quantize_refuses_what_cannot_end_well_before_it_begins(string target, string check, string problem)
     {
