@@ -133,6 +133,9 @@ internal sealed class EncodeScratch
     /// <summary>Buffers of merging.</summary>
     public PieceMerger Merger { get; } = new();
 
+    /// <summary>Buffers of finding the best cut.</summary>
+    public CutScratch Cuts { get; } = new();
+
     /// <summary>Lists of splitting.</summary>
     public SplitScratch Split { get; } = new();
 

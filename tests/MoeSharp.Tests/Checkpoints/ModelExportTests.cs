@@ -102,6 +102,24 @@ public sealed class ModelExportTests
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 
+    [Fact]
+    public void A_unigram_vocabulary_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        Directory.CreateDirectory(folder["hf"]);
+        foreach (string file in Directory.GetFiles(HuggingFace("olmoe")))
+        {
+            File.Copy(file, Path.Combine(folder["hf"], Path.GetFileName(file)));
+        }
+
+        File.WriteAllText(Path.Combine(folder["hf"], "tokenizer.json"), "{\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"a\", -1]]}}");
+        File.Delete(Path.Combine(folder["hf"], "tokenizer_config.json"));
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => Write(folder["hf"], folder["model.gguf"], WeightTarget.Native));
+
+        Assert.Contains("is a unigram vocabulary", error.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("deepseek-q8_0")]
     [InlineData("deepseek-q4_k_m")]
