@@ -15,7 +15,7 @@ public static class GgufTokenizer
     /// <exception cref="FileFormatException">A file breaks the rules of its format, or asks for something that is not supported.</exception>
     public static Tokenizer LoadAny(string path)
     {
-        if (!path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) || !File.Exists(path))
+        if (!ModelPath.IsGguf(path))
         {
             return Tokenizer.Load(path);
         }
