@@ -67,6 +67,17 @@ public sealed class ExportCommandTests : IDisposable
     }
 
     [Fact]
+    public void Help_tells_what_formats_and_activations_are_about()
+    {
+        string convert = string.Join(' ', MoeProcess.Run(".", "convert", "--help").Output.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        string generate = string.Join(' ', MoeProcess.Run(".", "generate", "--help").Output.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+
+        Assert.Contains("Formats of the matrices in the new file", convert, StringComparison.Ordinal);
+        Assert.DoesNotContain("in memory", convert, StringComparison.Ordinal);
+        Assert.Contains("[default: int8]", generate, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Inspect_shows_what_running_needs()
     {
         using JsonDocument json = JsonDocument.Parse(MoeProcess.Run(".", "inspect", "deepseek-moe-16b", "--weights", "q4_0", "--json").Output);
