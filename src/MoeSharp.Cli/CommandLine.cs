@@ -70,6 +70,7 @@ internal static class CommandLine
         yield return GenerateCommand.Create();
         yield return ChatCommand.Create();
         yield return EvalCommand.Create();
+        yield return StudyCommand.Create();
         yield return LogitsCommand.Create();
         yield return VerifyCommand.Create();
         yield return QuickstartCommand.Create();

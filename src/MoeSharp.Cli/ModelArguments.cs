@@ -11,15 +11,21 @@ namespace MoeSharp.Cli;
 /// <summary>The options of every verb that runs a model.</summary>
 internal sealed class ModelArguments
 {
-    private readonly Option<string> _model = new("--model") { Description = "A Hugging Face model folder, a .gguf file, a run folder (its latest valid checkpoint) or a checkpoint.", Required = true };
+    private const string ModelText = "A Hugging Face model folder, a .gguf file, a run folder (its latest valid checkpoint) or a checkpoint.";
+
+    private readonly Option<string> _model = new("--model") { Description = ModelText, Required = true };
+    private readonly Argument<string>? _named;
     private readonly Option<string> _weights = Weights();
-    private readonly Option<string> _activations = new("--activations")
+    private readonly Option<string?> _activations = new("--activations")
     {
-        Description = "Precision of the activations that meet quantised weights: int8, as other programs do, or f32, exact. Where no weight is quantised they are f32 always.",
-        DefaultValueFactory = _ => "int8",
+        Description = "Precision of the activations that meet quantised weights: int8, as other programs do, or f32, exact. Default: int8, and f32 where no weight is quantised.",
     };
     private readonly Option<string> _cache = new("--kv") { Description = "How keys and values are kept: f32, or bf16, which takes half the memory and half the time over a long context.", DefaultValueFactory = _ => "f32" };
     private readonly Option<int> _threads = RunOptions.Threads();
+
+    /// <summary>Makes the options.</summary>
+    /// <param name="isArgument">Whether the model is the verb's argument instead of an option.</param>
+    public ModelArguments(bool isArgument = false) => _named = isArgument ? new Argument<string>("model") { Description = ModelText } : null;
 
     /// <summary>The option that chooses formats.</summary>
     public static Option<string> Weights() => new("--weights")
@@ -31,7 +37,15 @@ internal sealed class ModelArguments
     /// <summary>Gives the options to a command.</summary>
     public void AddTo(Command command)
     {
-        command.Options.Add(_model);
+        if (_named is null)
+        {
+            command.Options.Add(_model);
+        }
+        else
+        {
+            command.Arguments.Add(_named);
+        }
+
         command.Options.Add(_weights);
         command.Options.Add(_activations);
         command.Options.Add(_cache);
@@ -44,11 +58,24 @@ internal sealed class ModelArguments
     public OpenedModel Open(ParseResult parsed, int? context = null)
     {
         WeightTarget weights = WeightTarget.Parse(parsed.GetRequiredValue(_weights));
-        ActivationPrecision activations = ParseActivations(parsed.GetRequiredValue(_activations));
+        ActivationPrecision activations = ParseActivations(parsed.GetValue(_activations));
         int threads = RunOptions.CheckThreads(parsed.GetValue(_threads));
         CacheFormat cache = ParseCache(parsed.GetRequiredValue(_cache));
-        return Open(FindPath(parsed.GetRequiredValue(_model)), weights, activations, threads, cache, context);
+        return Open(FindPath(NameOf(parsed)), weights, activations, threads, cache, context);
     }
+
+    /// <summary>The model as the user named it.</summary>
+    public string NameOf(ParseResult parsed) => _named is null ? parsed.GetRequiredValue(_model) : parsed.GetRequiredValue(_named);
+
+    /// <summary>Loads another model in the same way.</summary>
+    /// <param name="parsed">The arguments.</param>
+    /// <param name="name">The other model, as the user named it.</param>
+    public OpenedModel OpenOther(ParseResult parsed, string name) => Open(
+        FindPath(name),
+        WeightTarget.Parse(parsed.GetRequiredValue(_weights)),
+        ParseActivations(parsed.GetValue(_activations)),
+        RunOptions.CheckThreads(parsed.GetValue(_threads)),
+        ParseCache(parsed.GetRequiredValue(_cache)));
 
     /// <summary>Loads a model; the memory needed and the progress are told on standard error.</summary>
     public static OpenedModel Open(string path, WeightTarget weights, ActivationPrecision activations, int threads, CacheFormat cache = CacheFormat.Float32, int? context = null)
@@ -91,9 +118,9 @@ internal sealed class ModelArguments
         _ => throw new ConfigurationException($"--kv '{name}' is not known; use f32 or bf16"),
     };
 
-    private static ActivationPrecision ParseActivations(string name) => name switch
+    private static ActivationPrecision ParseActivations(string? name) => name switch
     {
-        "int8" => ActivationPrecision.Int8,
+        null or "int8" => ActivationPrecision.Int8,
         "f32" => ActivationPrecision.Float32,
         _ => throw new ConfigurationException($"--activations '{name}' is not known; use int8 or f32"),
     };

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 using MoeSharp.Inference;
-using MoeSharp.Tokenization.Chat;
+using MoeSharp.Tokenization;
 
 namespace MoeSharp.Cli;
 
@@ -112,33 +112,40 @@ internal sealed class ChatLoop(Engine engine, ChatConversation conversation, Gen
 
     private void Regenerate()
     {
-        if (!conversation.IsAnswered && !conversation.IsWaitingForAnswer)
+        if (conversation.Messages.Count == 0)
         {
             throw new ConfigurationException("there is no answer to give again");
         }
 
-        ChatMessage[] before = [.. conversation.Messages];
-        if (conversation.IsAnswered)
+        if (conversation.IsWaitingForAnswer)
         {
-            conversation.RemoveLast();
+            Answer();
+            return;
         }
 
+        string answer = conversation.Messages[^1].Content ?? "";
+        conversation.RemoveLast();
+        string question = conversation.Messages[^1].Content ?? "";
+        int messages = conversation.Messages.Count;
         try
         {
             Answer();
         }
         finally
         {
-            if (conversation.Messages.Count < before.Length)
+            if (conversation.Messages.Count < messages) // no new answer came: the old one stays
             {
-                conversation.Restore(before); // no new answer came: the old one stays
+                conversation.AddUser(question);
+                conversation.AddAnswer(answer);
             }
         }
     }
 
     private void Load(string path)
     {
-        conversation.Load(TextFile.Read(path, "Give a conversation that /save has written."), path);
+        byte[] bytes = File.Exists(path) ? File.ReadAllBytes(path) : throw new ConfigurationException($"{path}: no such file");
+        Utf8Text.ThrowIfInvalid(bytes, path);
+        conversation.Load(Encoding.UTF8.GetString(bytes), path);
         view.Notice($"{conversation.Messages.Count} messages");
     }
 

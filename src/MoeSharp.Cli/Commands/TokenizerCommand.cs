@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text;
 using System.Text.Json;
 using MoeSharp.Checkpoints;
 using MoeSharp.Data;
@@ -105,7 +106,7 @@ internal static class TokenizerCommand
             Tokenizer vocabulary = GgufTokenizer.LoadAny(parsed.GetRequiredValue(tokenizer));
             ChatTemplateInput input = ReadConversation(parsed.GetRequiredValue(messages)) with { AddGenerationPrompt = !parsed.GetValue(noPrompt) };
             ChatTemplate rules = parsed.GetValue(template) is string file
-                ? ChatTemplate.Parse(TextFile.Read(file), file)
+                ? ChatTemplate.Parse(Encoding.UTF8.GetString(ReadFile(file)), file)
                 : ChatTemplate.Find(vocabulary, hasTools: input.Tools is not null);
             ChatPrompt prompt = rules.Encode(vocabulary, input);
             TextWriter output = parsed.InvocationConfiguration.Output;
@@ -119,7 +120,7 @@ internal static class TokenizerCommand
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(TextFile.Read(file));
+            using JsonDocument document = JsonDocument.Parse(ReadFile(file));
             JsonElement root = document.RootElement;
             bool isObject = root.ValueKind == JsonValueKind.Object;
             JsonElement messages = isObject && root.TryGetProperty("messages", out JsonElement list) ? list : root;
@@ -152,7 +153,28 @@ internal static class TokenizerCommand
             throw new ConfigurationException("Both --text and --text-file are given. Give one of them.");
         }
 
-        return text ?? (textFile is not null ? TextFile.Read(textFile) : TextFile.ReadStandardInput());
+        return text ?? Encoding.UTF8.GetString(textFile is not null ? ReadFile(textFile) : ReadStandardInput());
+    }
+
+    private static byte[] ReadFile(string file)
+    {
+        if (!File.Exists(file))
+        {
+            throw new ConfigurationException($"There is no file {file}.");
+        }
+
+        byte[] content = File.ReadAllBytes(file);
+        Utf8Text.ThrowIfInvalid(content, file);
+        return content;
+    }
+
+    private static byte[] ReadStandardInput()
+    {
+        using MemoryStream content = new();
+        using Stream input = Console.OpenStandardInput();
+        input.CopyTo(content);
+        Utf8Text.ThrowIfInvalid(content.ToArray(), "standard input");
+        return content.ToArray();
     }
 }
 

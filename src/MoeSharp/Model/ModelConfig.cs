@@ -1,5 +1,3 @@
-using MoeSharp.Tensors;
-
 namespace MoeSharp.Model;
 
 /// <summary>A decoder's architecture, as a Hugging Face config.json describes it.</summary>

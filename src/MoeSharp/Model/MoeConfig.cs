@@ -1,5 +1,4 @@
 using MoeSharp.Model.Routers;
-using MoeSharp.Tensors;
 
 namespace MoeSharp.Model;
 

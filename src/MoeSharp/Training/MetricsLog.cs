@@ -1,7 +1,6 @@
 using System.Buffers;
-using System.Text.Json;
 using System.Text;
-using MoeSharp.Execution;
+using System.Text.Json;
 
 namespace MoeSharp.Training;
 
@@ -34,14 +33,9 @@ public sealed class MetricsLog : IDisposable
     {
         Begin(metrics.Step, metrics.Tokens);
         Number("loss", metrics.Loss);
-        for (AuxiliaryLoss kind = 0; (int)kind < AuxiliaryLosses.Count; kind++)
-        {
-            if (kind is AuxiliaryLoss.ExpertLevel or AuxiliaryLoss.DeviceLevel or AuxiliaryLoss.ZLoss || metrics.Losses[kind] != 0)
-            {
-                Number(AuxiliaryLossNames.Of(kind), metrics.Losses[kind]);
-            }
-        }
-
+        Number("expert_loss", metrics.ExpertLoss);
+        Number("device_loss", metrics.DeviceLoss);
+        Number("z_loss", metrics.ZLoss);
         Number("grad_norm", metrics.GradientNorm);
         Number("learning_rate", metrics.LearningRate);
         Number("load_max_over_mean", metrics.LoadMaxOverMean);

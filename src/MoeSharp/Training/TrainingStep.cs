@@ -77,7 +77,9 @@ public sealed class TrainingStep : IDisposable
             Step = step,
             Tokens = tokensDone + numTokens,
             Loss = sums.Loss / numTargets,
-            Losses = Reported(sums.Losses, 1 / layers),
+            ExpertLoss = sums.ExpertLoss / layers,
+            DeviceLoss = _config.Balance.DeviceAlpha > 0 ? sums.DeviceLoss / layers : 0,
+            ZLoss = _config.Balance.ZLossAlpha > 0 ? sums.ZLoss / layers : 0,
             GradientNorm = norm,
             LearningRate = learningRate,
             LoadMaxOverMean = Load.MaxOverMean(),
@@ -98,16 +100,6 @@ public sealed class TrainingStep : IDisposable
         _context.Dispose();
     }
 
-    // Device-level and z-loss are measured where they could be on; they are shown where they are.
-    private AuxiliaryLosses Reported(in AuxiliaryLosses sums, double factor)
-    {
-        AuxiliaryLosses losses = default;
-        losses.Add(sums, factor);
-        losses[AuxiliaryLoss.DeviceLevel] = _config.Balance.DeviceAlpha > 0 ? losses[AuxiliaryLoss.DeviceLevel] : 0;
-        losses[AuxiliaryLoss.ZLoss] = _config.Balance.ZLossAlpha > 0 ? losses[AuxiliaryLoss.ZLoss] : 0;
-        return losses;
-    }
-
     private void MoveSelectionBiases()
     {
         for (int index = 0; index < Load.NumLayers && _config.Balance.BiasUpdateSpeed > 0; index++)
@@ -126,7 +118,6 @@ public sealed class TrainingStep : IDisposable
         Sums sums = default;
         for (int pass = 0; pass < numPasses; pass++)
         {
-            _context.MicroBatch = pass;
             _context.NoiseSeed = new SplitMix64(_config.Seed, (ulong)(((Optimizer.StepsDone + 1) * numPasses) + pass)).Next();
             _batches.Next(_batch);
             Debug.Assert(_batch.Count == _config.Batch.TokensPerPass && _batch.CountTargets() == _batches.TargetsPerBatch, "the scale counts the targets beforehand");
@@ -135,7 +126,9 @@ public sealed class TrainingStep : IDisposable
             IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;
             for (int index = 0; index < layers.Count; index++)
             {
-                sums.Losses.Add(layers[index].Losses, 1);
+                sums.ExpertLoss += layers[index].ExpertLoss;
+                sums.DeviceLoss += layers[index].DeviceLoss;
+                sums.ZLoss += layers[index].ZLoss;
             }
 
             Load.Add(_context.Routing);
@@ -148,6 +141,8 @@ public sealed class TrainingStep : IDisposable
     {
         public long AttentionPairs;
         public double Loss;
-        public AuxiliaryLosses Losses;
+        public double ExpertLoss;
+        public double DeviceLoss;
+        public double ZLoss;
     }
 }

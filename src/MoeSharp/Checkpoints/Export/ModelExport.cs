@@ -27,7 +27,6 @@ public sealed class ModelExport
 {
     private readonly ModelFiles _files;
     private readonly ExportOptions _options;
-    private readonly Dictionary<string, Shape> _shapes;
     private readonly ParameterReader _reader;
     private readonly TensorEncoder _encoder;
     private readonly List<WrittenTensor> _written = [];
@@ -40,9 +39,9 @@ public sealed class ModelExport
     {
         (_files, _options) = (files, options);
         using LanguageModel empty = new(files.Config); // parameters take memory when they are filled
-        _shapes = empty.Parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
+        Dictionary<string, Shape> shapes = empty.Parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
         _reader = new ParameterReader(files);
-        _encoder = new TensorEncoder(_reader, _shapes, options.Importance, options.Threads);
+        _encoder = new TensorEncoder(_reader, shapes, options.Importance, options.Threads);
     }
 
     /// <summary>Writes a model.</summary>
@@ -56,7 +55,7 @@ public sealed class ModelExport
     {
         CheckTarget(target, options.Weights);
         ModelExport export = new(files, options);
-        if (ModelPath.HasGgufName(target))
+        if (IsGgufName(target))
         {
             export.WriteGguf(target, cancel);
         }
@@ -74,7 +73,7 @@ public sealed class ModelExport
     /// <exception cref="ConfigurationException">It is not.</exception>
     public static void CheckTarget(string target, WeightTarget weights)
     {
-        bool isGguf = ModelPath.HasGgufName(target);
+        bool isGguf = IsGgufName(target);
         if (File.Exists(target) || (Directory.Exists(target) && (isGguf || Directory.EnumerateFileSystemEntries(target).Any())))
         {
             throw new ConfigurationException($"{target} exists; name a new {(isGguf ? "file" : "folder")}");
@@ -91,11 +90,13 @@ public sealed class ModelExport
         }
     }
 
+    private static bool IsGgufName(string target) => target.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
+
     private void WriteGguf(string path, CancellationToken cancel)
     {
         List<CheckpointTensor> tensors = Sorted(GgufTable());
-        List<WeightTensor> layouts = [.. tensors.Select(tensor => new WeightTensor(tensor.Name, tensor.Shape, Format(tensor)))];
-        _bytesTotal = layouts.Sum(layout => layout.ByteLength);
+        List<WeightTensor> layouts = [.. tensors.Select(tensor => new WeightTensor(tensor.Name, tensor.Shape, Format(tensor, tensor.Name)))];
+        _bytesTotal = layouts.Sum(Bytes);
         GgufEntries metadata = Metadata(layouts);
         if (_files.Source is not GgufSource)
         {
@@ -106,7 +107,7 @@ public sealed class ModelExport
         foreach ((CheckpointTensor tensor, WeightTensor layout) in tensors.Zip(layouts))
         {
             _encoder.Encode(tensor, layout.Format, writer.Append, cancel);
-            Done(layout);
+            Done(layout, Bytes(layout));
         }
 
         cancel.ThrowIfCancellationRequested();
@@ -129,7 +130,7 @@ public sealed class ModelExport
             {
                 _encoder.Read(tensor, weights.Append, cancel);
                 WeightTensor layout = new(tensor.Name, tensor.Shape, type == SafetensorsType.BF16 ? WeightFormat.BF16 : WeightFormat.F32);
-                Done(layout);
+                Done(layout, Bytes(layout));
             });
             WriteTokenizer(writer);
         });
@@ -195,11 +196,10 @@ public sealed class ModelExport
         [WeightFormat.MXFP4] = 38,
     };
 
-    // The rules of loading: norms, biases and routers are float32 in every file.
-    private WeightFormat Format(CheckpointTensor tensor)
+    // Norms, biases and routers are float32 in every file.
+    private WeightFormat Format(CheckpointTensor tensor, string name)
     {
-        string parameter = tensor.Slices[0].ParameterName;
-        if (tensor.Shape.Count < 2 || !WeightPlan.IsMatrixOfProducts(parameter, _shapes[parameter]))
+        if (tensor.Shape.Count < 2 || name.Contains("ffn_gate_inp", StringComparison.Ordinal) || name.EndsWith(".bias", StringComparison.Ordinal))
         {
             return WeightFormat.F32;
         }
@@ -207,7 +207,8 @@ public sealed class ModelExport
         int columns = checked((int)tensor.Shape[^1]);
         if (_options.Weights.Format is { } format)
         {
-            return WeightTarget.FormatOf(format, parameter, columns, _files.Config.TieWordEmbeddings);
+            bool isHead = name == "output.weight" || (_files.Config.TieWordEmbeddings && name == "token_embd.weight");
+            return WeightPlan.Fitting(isHead ? WeightTarget.HeadFormat(format) : format, columns);
         }
 
         WeightFormat[] stored = [.. tensor.Slices.Select(slice => _reader.FormatOf(slice.ParameterName, slice.FirstElement, slice.Length)).Distinct()];
@@ -250,10 +251,10 @@ public sealed class ModelExport
         }
     }
 
-    private void Done(WeightTensor layout)
+    private void Done(WeightTensor layout, long bytes)
     {
-        _written.Add(new WrittenTensor(layout.Name, layout.Format, layout.Length, layout.ByteLength, _files.Source.Find(layout.Name)?.Format == layout.Format));
-        _bytesDone += layout.ByteLength;
+        _written.Add(new WrittenTensor(layout.Name, layout.Format, layout.Length, bytes, _files.Source.Find(layout.Name)?.Format == layout.Format));
+        _bytesDone += bytes;
         _options.Progress?.Invoke(new LoadProgress(_bytesDone, _bytesTotal, Stopwatch.GetElapsedTime(_start)));
     }
 
@@ -270,9 +271,11 @@ public sealed class ModelExport
             _warnings.Add($"no calibration token reached {unreached} of {coverage.Sum(layer => layer.Rows.Count)} experts; their columns count equally. Give more text, or text of more kinds");
         }
 
-        return new ExportReport(target, _written, all.Length, used.Count, all.Where(used.Contains).Sum(name => _files.Source.Find(name)!.ByteLength), [.. all.Where(name => !used.Contains(name))], coverage, _warnings);
+        return new ExportReport(target, _written, all.Length, used.Count, all.Where(used.Contains).Sum(name => Bytes(_files.Source.Find(name)!)), [.. all.Where(name => !used.Contains(name))], coverage, _warnings);
     }
 
     private static List<CheckpointTensor> Sorted(IEnumerable<WeightSlice> slices) =>
         [.. CheckpointTensor.Group(slices).Select(tensor => tensor with { Slices = [.. tensor.Slices.OrderBy(slice => slice.SourceOffset)] })];
+
+    private static long Bytes(WeightTensor tensor) => tensor.Length == 0 ? 0 : tensor.Length / tensor.Format.BlockLength() * tensor.Format.BlockBytes();
 }

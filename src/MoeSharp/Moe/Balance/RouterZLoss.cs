@@ -5,19 +5,14 @@ public static class RouterZLoss
 {
     /// <summary>The loss without its factor.</summary>
     /// <param name="logSumExp">Log of each token's sum of exponentials, [tokens].</param>
-    /// <param name="isPadding">Tokens that do not count, [tokens]; empty for none.</param>
-    public static double Measure(ReadOnlySpan<float> logSumExp, ReadOnlySpan<bool> isPadding = default)
+    public static double Measure(ReadOnlySpan<float> logSumExp)
     {
-        (double sum, int count) = (0, 0);
-        for (int token = 0; token < logSumExp.Length; token++)
+        double sum = 0;
+        foreach (float value in logSumExp)
         {
-            if (isPadding.Length == 0 || !isPadding[token])
-            {
-                sum += (double)logSumExp[token] * logSumExp[token];
-                count++;
-            }
+            sum += (double)value * value;
         }
 
-        return count == 0 ? 0 : sum / count;
+        return sum / logSumExp.Length;
     }
 }

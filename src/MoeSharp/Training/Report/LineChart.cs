@@ -38,7 +38,8 @@ internal static class LineChart
         }
 
         double xMin = drawn.Min(one => one.Points.Min(point => point.X));
-        double xMax = Math.Max(drawn.Max(one => one.Points.Max(point => point.X)), xMin + 1);
+        double xMax = drawn.Max(one => one.Points.Max(point => point.X));
+        xMax = xMax > xMin ? xMax : xMin + 1;
         double yMin = fromZero ? 0 : drawn.Min(one => one.Points.Min(point => point.Y));
         double yMax = drawn.Max(one => LargestShown(one.Points));
         yMax = yMax > yMin ? yMax + (0.04 * (yMax - yMin)) : yMin + Math.Max(1e-9, Math.Abs(yMin) * 0.1);
