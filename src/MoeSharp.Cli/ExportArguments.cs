@@ -76,9 +76,9 @@ internal sealed class ExportArguments
     // Asked before hours of work.
     private static void RequireText(string? path)
     {
-        if (path is not null && !File.Exists(path))
+        if (path is not null)
         {
-            throw new ConfigurationException($"{path} does not exist; give a text file");
+            _ = TextFile.Read(path);
         }
     }
 
@@ -145,8 +145,8 @@ internal sealed class ExportArguments
 
     private static int[] Tokens(OpenedModel opened, string path, int most)
     {
-        Tokenizer tokenizer = opened.LoadTokenizer();
-        int[] tokens = tokenizer.Encode(File.ReadAllText(path), addSpecialTokens: true);
+        string text = TextFile.Read(path);
+        int[] tokens = opened.LoadTokenizer().Encode(text, addSpecialTokens: true);
         return tokens.Length > 0
             ? tokens[..Math.Min(most, tokens.Length)]
             : throw new ConfigurationException($"{path} has no text");

@@ -16,9 +16,10 @@ internal sealed class ModelArguments
     private readonly Option<string> _model = new("--model") { Description = ModelText, Required = true };
     private readonly Argument<string>? _named;
     private readonly Option<string> _weights = Weights();
-    private readonly Option<string?> _activations = new("--activations")
+    private readonly Option<string> _activations = new("--activations")
     {
-        Description = "Precision of the activations that meet quantised weights: int8, as other programs do, or f32, exact. Default: int8, and f32 where no weight is quantised.",
+        Description = "Precision of the activations that meet quantised weights: int8, as other programs do, or f32, exact. Where no weight is quantised they are f32 always.",
+        DefaultValueFactory = _ => "int8",
     };
     private readonly Option<string> _cache = new("--kv") { Description = "How keys and values are kept: f32, or bf16, which takes half the memory and half the time over a long context.", DefaultValueFactory = _ => "f32" };
     private readonly Option<int> _threads = RunOptions.Threads();
@@ -58,7 +59,7 @@ internal sealed class ModelArguments
     public OpenedModel Open(ParseResult parsed, int? context = null)
     {
         WeightTarget weights = WeightTarget.Parse(parsed.GetRequiredValue(_weights));
-        ActivationPrecision activations = ParseActivations(parsed.GetValue(_activations));
+        ActivationPrecision activations = ParseActivations(parsed.GetRequiredValue(_activations));
         int threads = RunOptions.CheckThreads(parsed.GetValue(_threads));
         CacheFormat cache = ParseCache(parsed.GetRequiredValue(_cache));
         return Open(FindPath(NameOf(parsed)), weights, activations, threads, cache, context);
@@ -73,7 +74,7 @@ internal sealed class ModelArguments
     public OpenedModel OpenOther(ParseResult parsed, string name) => Open(
         FindPath(name),
         WeightTarget.Parse(parsed.GetRequiredValue(_weights)),
-        ParseActivations(parsed.GetValue(_activations)),
+        ParseActivations(parsed.GetRequiredValue(_activations)),
         RunOptions.CheckThreads(parsed.GetValue(_threads)),
         ParseCache(parsed.GetRequiredValue(_cache)));
 
@@ -118,9 +119,9 @@ internal sealed class ModelArguments
         _ => throw new ConfigurationException($"--kv '{name}' is not known; use f32 or bf16"),
     };
 
-    private static ActivationPrecision ParseActivations(string? name) => name switch
+    private static ActivationPrecision ParseActivations(string name) => name switch
     {
-        null or "int8" => ActivationPrecision.Int8,
+        "int8" => ActivationPrecision.Int8,
         "f32" => ActivationPrecision.Float32,
         _ => throw new ConfigurationException($"--activations '{name}' is not known; use int8 or f32"),
     };

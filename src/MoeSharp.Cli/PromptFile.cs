@@ -1,8 +1,6 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using MoeSharp.Inference;
-using MoeSharp.Tokenization;
 
 namespace MoeSharp.Cli;
 
@@ -12,20 +10,15 @@ internal static class PromptFile
     // Enough behind the running ones that a finished text is followed at once, few enough that a long file does not fill the queue.
     private const int RequestsPerText = 2;
 
+    private const string Advice = """Give one prompt per line: {"prompt": "text"}.""";
+
     /// <summary>Reads the prompts.</summary>
     /// <exception cref="ConfigurationException">The file is missing, empty, or a line is no prompt.</exception>
     public static IReadOnlyList<string> Read(string path)
     {
-        if (!File.Exists(path))
-        {
-            throw new ConfigurationException($"{path}: no such file. Give one prompt per line: {{\"prompt\": \"text\"}}.");
-        }
-
-        byte[] content = File.ReadAllBytes(path);
-        Utf8Text.ThrowIfInvalid(content, path);
         List<string> prompts = [];
         int number = 0;
-        foreach (string line in Encoding.UTF8.GetString(content).Split('\n'))
+        foreach (string line in TextFile.Read(path, Advice).Split('\n'))
         {
             number++;
             if (!string.IsNullOrWhiteSpace(line))
@@ -34,7 +27,7 @@ internal static class PromptFile
             }
         }
 
-        return prompts.Count > 0 ? prompts : throw new ConfigurationException($"{path} holds no prompt. Give one per line: {{\"prompt\": \"text\"}}.");
+        return prompts.Count > 0 ? prompts : throw new ConfigurationException($"{path} holds no prompt. {Advice}");
     }
 
     /// <summary>Continues all prompts and prints one JSON line for each, in their order; text n takes seed + n. The rate goes to standard error.</summary>

@@ -15,7 +15,7 @@ public sealed class FileFormatException(string message, Exception? inner = null)
 /// <summary>Training cannot go on: the loss or a gradient is not finite, or the disk refuses the checkpoint.</summary>
 public sealed class TrainingException(string message, Exception? inner = null) : MoeSharpException(message, inner);
 
-/// <summary>The engine has as many requests waiting as it may; the same request may succeed later.</summary>
+/// <summary>The engine has as many requests waiting as it may, or one has waited as long as it wanted to; the same request may succeed later.</summary>
 public sealed class EngineBusyException(string message) : MoeSharpException(message);
 
 /// <summary>An operation was given tensors that do not fit together.</summary>

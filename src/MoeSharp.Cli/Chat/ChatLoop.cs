@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 using MoeSharp.Inference;
-using MoeSharp.Tokenization;
+using MoeSharp.Tokenization.Chat;
 
 namespace MoeSharp.Cli;
 
@@ -112,40 +112,33 @@ internal sealed class ChatLoop(Engine engine, ChatConversation conversation, Gen
 
     private void Regenerate()
     {
-        if (conversation.Messages.Count == 0)
+        if (!conversation.IsAnswered && !conversation.IsWaitingForAnswer)
         {
             throw new ConfigurationException("there is no answer to give again");
         }
 
-        if (conversation.IsWaitingForAnswer)
+        ChatMessage[] before = [.. conversation.Messages];
+        if (conversation.IsAnswered)
         {
-            Answer();
-            return;
+            conversation.RemoveLast();
         }
 
-        string answer = conversation.Messages[^1].Content ?? "";
-        conversation.RemoveLast();
-        string question = conversation.Messages[^1].Content ?? "";
-        int messages = conversation.Messages.Count;
         try
         {
             Answer();
         }
         finally
         {
-            if (conversation.Messages.Count < messages) // no new answer came: the old one stays
+            if (conversation.Messages.Count < before.Length)
             {
-                conversation.AddUser(question);
-                conversation.AddAnswer(answer);
+                conversation.Restore(before); // no new answer came: the old one stays
             }
         }
     }
 
     private void Load(string path)
     {
-        byte[] bytes = File.Exists(path) ? File.ReadAllBytes(path) : throw new ConfigurationException($"{path}: no such file");
-        Utf8Text.ThrowIfInvalid(bytes, path);
-        conversation.Load(Encoding.UTF8.GetString(bytes), path);
+        conversation.Load(TextFile.Read(path, "Give a conversation that /save has written."), path);
         view.Notice($"{conversation.Messages.Count} messages");
     }
 

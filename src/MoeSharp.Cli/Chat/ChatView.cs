@@ -13,24 +13,33 @@ internal sealed class ChatView : IDisposable
     private readonly TextReader _input;
     private readonly Stream _output;
     private readonly bool _isJson;
-    private readonly PosixSignalRegistration _interrupt;
+    private PosixSignalRegistration? _interrupt;
     private readonly object _gate = new();
     private CancellationTokenSource? _answer; // while an answer is being written
     private bool _wasInterrupted; // since the last line was read
 
-    private ChatView(TextReader input, bool isJson)
-    {
-        (_input, _isJson) = (input, isJson);
-        _output = Console.OpenStandardOutput();
-        IsInteractive = !Console.IsInputRedirected && !isJson;
-        _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnInterrupt);
-    }
+    /// <summary>Shows a conversation anywhere.</summary>
+    /// <param name="input">Lines.</param>
+    /// <param name="output">Takes the answers; closed with the view.</param>
+    /// <param name="isJson">Whether answers are JSON documents, on standard output.</param>
+    /// <param name="isInteractive">Whether a person sits at the other end.</param>
+    public ChatView(TextReader input, Stream output, bool isJson, bool isInteractive) => (_input, _output, _isJson, IsInteractive) = (input, output, isJson, isInteractive);
 
     /// <summary>Whether a person sits at the other end, for whom a mistake is not the end.</summary>
     public bool IsInteractive { get; }
 
-    /// <summary>Takes over standard input and output.</summary>
-    public static ChatView Open(bool isJson) => new(Console.IsInputRedirected ? new StreamReader(Console.OpenStandardInput(), new UTF8Encoding(false)) : Console.In, isJson);
+    /// <summary>Takes over standard input and output, and interrupts.</summary>
+    public static ChatView Open(bool isJson)
+    {
+        TextReader input = Console.IsInputRedirected ? new StreamReader(Console.OpenStandardInput(), new UTF8Encoding(false)) : Console.In;
+        ChatView view = new(input, Console.OpenStandardOutput(), isJson, isInteractive: !Console.IsInputRedirected && !isJson);
+        view._interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
+        {
+            view.Interrupt();
+            context.Cancel = true;
+        });
+        return view;
+    }
 
     /// <summary>The next line, or null at the end. A line that ends in a backslash goes on in the next one.</summary>
     public string? ReadLine()
@@ -75,6 +84,28 @@ internal sealed class ChatView : IDisposable
         {
             _answer?.Dispose();
             _answer = null;
+        }
+    }
+
+    /// <summary>What Ctrl-C does: the first one stops the answer; without an answer, or a second time, it ends the program.</summary>
+    public void Interrupt()
+    {
+        lock (_gate)
+        {
+            if (_answer is { IsCancellationRequested: false } answer)
+            {
+                answer.Cancel();
+            }
+            else if (_wasInterrupted || _answer is not null || !IsInteractive)
+            {
+                Environment.Exit(CommandLine.Interrupted);
+            }
+            else
+            {
+                _wasInterrupted = true;
+                Notice("\n/exit, or Ctrl-C again, leaves");
+                Write(Prompt);
+            }
         }
     }
 
@@ -129,7 +160,7 @@ internal sealed class ChatView : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _interrupt.Dispose();
+        _interrupt?.Dispose();
         _output.Dispose();
     }
 
@@ -139,29 +170,5 @@ internal sealed class ChatView : IDisposable
     {
         _output.Write(Encoding.UTF8.GetBytes(text));
         _output.Flush();
-    }
-
-    // The first interrupt stops the answer; without one, or a second time, it ends the program.
-    private void OnInterrupt(PosixSignalContext context)
-    {
-        lock (_gate)
-        {
-            if (_answer is { IsCancellationRequested: false } answer)
-            {
-                answer.Cancel();
-            }
-            else if (_wasInterrupted || _answer is not null || !IsInteractive)
-            {
-                Environment.Exit(CommandLine.Interrupted);
-            }
-            else
-            {
-                _wasInterrupted = true;
-                Notice("\n/exit, or Ctrl-C again, leaves");
-                Write(Prompt);
-            }
-
-            context.Cancel = true;
-        }
     }
 }

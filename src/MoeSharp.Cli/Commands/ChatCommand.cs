@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using MoeSharp.Inference;
 using MoeSharp.Tokenization;
 using MoeSharp.Tokenization.Chat;
@@ -30,14 +29,14 @@ internal static class ChatCommand
         {
             sampling.Check(parsed);
             string? file = parsed.GetValue(template);
-            string? own = file is null ? null : ReadFile(file);
+            string? own = file is null ? null : TextFile.Read(file);
             using OpenedModel opened = model.Open(parsed, engine.Context(parsed));
             Tokenizer tokenizer = opened.LoadTokenizer();
             ChatTemplate rules = own is null ? ChatTemplate.Find(tokenizer, hasTools: false) : ChatTemplate.Parse(own, file!); // own is what file holds
             ChatConversation conversation = new(tokenizer, rules, TimeProvider.System);
             if (parsed.GetValue(load) is { } saved)
             {
-                conversation.Load(ReadFile(saved), saved);
+                conversation.Load(TextFile.Read(saved), saved);
             }
 
             conversation.System = parsed.GetValue(system) ?? conversation.System;
@@ -47,12 +46,5 @@ internal static class ChatCommand
             return new ChatLoop(writer, conversation, generation, DefaultMaxTokens, view).Run();
         });
         return command;
-    }
-
-    private static string ReadFile(string path)
-    {
-        byte[] bytes = File.Exists(path) ? File.ReadAllBytes(path) : throw new ConfigurationException($"{path}: no such file");
-        Utf8Text.ThrowIfInvalid(bytes, path);
-        return Encoding.UTF8.GetString(bytes);
     }
 }

@@ -10,7 +10,11 @@ internal static class ConvertCommand
     public static Command Create()
     {
         ExportArguments arguments = new();
-        Option<string> weights = ModelArguments.Weights();
+        Option<string> weights = new("--weights")
+        {
+            Description = $"Formats of the matrices in the new file: {string.Join(", ", WeightTarget.All.Select(target => target.Name))}; a folder holds f32 or bf16. native keeps those of the model where it can.",
+            DefaultValueFactory = _ => WeightTarget.Native.Name,
+        };
         Command command = new("convert", "Writes a model in another form: a Hugging Face folder as a GGUF file, or the other way.") { weights };
         arguments.AddTo(command, calibrates: false);
         command.SetAction(parsed => arguments.Run(parsed, WeightTarget.Parse(parsed.GetRequiredValue(weights)), calibrates: false));

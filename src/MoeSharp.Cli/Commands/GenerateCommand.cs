@@ -110,12 +110,7 @@ internal static class GenerateCommand
             Console.Error.WriteLine("moe: reading the prompt from standard input; end it with Ctrl-D");
         }
 
-        using MemoryStream content = new();
-        using Stream input = Console.OpenStandardInput();
-        input.CopyTo(content);
-        byte[] bytes = content.ToArray();
-        Utf8Text.ThrowIfInvalid(bytes, "standard input");
-        string text = Encoding.UTF8.GetString(bytes);
+        string text = TextFile.ReadStandardInput();
         return text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2] : text.EndsWith('\n') ? text[..^1] : text;
     }
 }

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using System.Text.Json;
 using MoeSharp.Checkpoints;
 using MoeSharp.Data;
@@ -106,7 +105,7 @@ internal static class TokenizerCommand
             Tokenizer vocabulary = GgufTokenizer.LoadAny(parsed.GetRequiredValue(tokenizer));
             ChatTemplateInput input = ReadConversation(parsed.GetRequiredValue(messages)) with { AddGenerationPrompt = !parsed.GetValue(noPrompt) };
             ChatTemplate rules = parsed.GetValue(template) is string file
-                ? ChatTemplate.Parse(Encoding.UTF8.GetString(ReadFile(file)), file)
+                ? ChatTemplate.Parse(TextFile.Read(file), file)
                 : ChatTemplate.Find(vocabulary, hasTools: input.Tools is not null);
             ChatPrompt prompt = rules.Encode(vocabulary, input);
             TextWriter output = parsed.InvocationConfiguration.Output;
@@ -120,7 +119,7 @@ internal static class TokenizerCommand
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(ReadFile(file));
+            using JsonDocument document = JsonDocument.Parse(TextFile.Read(file));
             JsonElement root = document.RootElement;
             bool isObject = root.ValueKind == JsonValueKind.Object;
             JsonElement messages = isObject && root.TryGetProperty("messages", out JsonElement list) ? list : root;
@@ -153,28 +152,7 @@ internal static class TokenizerCommand
             throw new ConfigurationException("Both --text and --text-file are given. Give one of them.");
         }
 
-        return text ?? Encoding.UTF8.GetString(textFile is not null ? ReadFile(textFile) : ReadStandardInput());
-    }
-
-    private static byte[] ReadFile(string file)
-    {
-        if (!File.Exists(file))
-        {
-            throw new ConfigurationException($"There is no file {file}.");
-        }
-
-        byte[] content = File.ReadAllBytes(file);
-        Utf8Text.ThrowIfInvalid(content, file);
-        return content;
-    }
-
-    private static byte[] ReadStandardInput()
-    {
-        using MemoryStream content = new();
-        using Stream input = Console.OpenStandardInput();
-        input.CopyTo(content);
-        Utf8Text.ThrowIfInvalid(content.ToArray(), "standard input");
-        return content.ToArray();
+        return text ?? (textFile is not null ? TextFile.Read(textFile) : TextFile.ReadStandardInput());
     }
 }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using MoeSharp.Execution;
 using MoeSharp.Training;
 
 namespace MoeSharp.Cli.Training;
@@ -14,9 +15,17 @@ internal static class TrainingFigures
     /// <summary>Router losses that are on, each by itself.</summary>
     public static string Balance(in StepMetrics metrics)
     {
-        string text = string.Create(CultureInfo.InvariantCulture, $"{metrics.ExpertLoss:0.000}");
-        text += metrics.DeviceLoss > 0 ? string.Create(CultureInfo.InvariantCulture, $", device {metrics.DeviceLoss:0.000}") : "";
-        return text + (metrics.ZLoss > 0 ? string.Create(CultureInfo.InvariantCulture, $", z {metrics.ZLoss:0.000}") : "");
+        string text = string.Create(CultureInfo.InvariantCulture, $"{metrics.Losses[AuxiliaryLoss.ExpertLevel]:0.000}");
+        for (AuxiliaryLoss kind = AuxiliaryLoss.ExpertLevel + 1; (int)kind < AuxiliaryLosses.Count; kind++)
+        {
+            if (metrics.Losses[kind] != 0)
+            {
+                string name = AuxiliaryLossNames.Of(kind).Replace("_loss", "", StringComparison.Ordinal).Replace('_', ' ');
+                text += string.Create(CultureInfo.InvariantCulture, $", {name} {metrics.Losses[kind]:0.000}");
+            }
+        }
+
+        return text;
     }
 
     /// <summary>A duration in minutes and seconds.</summary>

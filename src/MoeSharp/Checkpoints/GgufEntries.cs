@@ -7,8 +7,6 @@ namespace MoeSharp.Checkpoints;
 /// <summary>Metadata of a GGUF file that is to be written, in order.</summary>
 public sealed class GgufEntries
 {
-    private const int LongestKey = 65535;
-
     private readonly HashSet<string> _keys = new(StringComparer.Ordinal);
     private readonly MemoryStream _bytes = new();
 
@@ -116,7 +114,7 @@ public sealed class GgufEntries
     private void Begin(string key, GgufValueType type)
     {
         int length = Encoding.UTF8.GetByteCount(key);
-        if (length is 0 or > LongestKey || !_keys.Add(key))
+        if (length is 0 or > GgufHeader.LongestKey || !_keys.Add(key))
         {
             throw new ArgumentException($"the metadata key {SafetensorsHeader.Shown(key)} is empty, too long or there already", nameof(key));
         }

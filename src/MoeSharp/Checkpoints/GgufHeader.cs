@@ -16,15 +16,21 @@ internal sealed class GgufHeader
     /// <summary>Alignment of the data where the file names none.</summary>
     public const int DefaultAlignment = 32;
 
+    /// <summary>Bytes of the longest key.</summary>
+    public const int LongestKey = 65535;
+
+    /// <summary>Bytes of the longest tensor name.</summary>
+    public const int LongestName = 63;
+
+    /// <summary>Dimensions that a tensor may have.</summary>
+    public const int MostDimensions = 4;
+
     private const string AlignmentKey = "general.alignment";
     private const long LargestAlignment = 1 << 20;
     private const int FixedBytes = 24; // magic, version and both counts
     private const int SmallestEntry = 14; // key length, one letter, type, one byte
     private const int SmallestTensor = 33; // name length, one letter, rank, one dimension, type, offset
     private const int SmallestArray = 12; // type and count
-    private const int LongestKey = 65535;
-    private const int LongestName = 63;
-    private const int MostDimensions = 4;
     private const int DeepestArray = 8;
     private const long LongestText = 1 << 30;
 

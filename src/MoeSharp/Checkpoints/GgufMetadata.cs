@@ -115,21 +115,6 @@ public sealed class GgufMetadata
         return numbers;
     }
 
-    /// <summary>One whole number per layer: stored as an array with at least that many, or as one number for all.</summary>
-    /// <param name="key">Key.</param>
-    /// <param name="layers">How many.</param>
-    /// <exception cref="FileFormatException">The key is absent, or its value is neither.</exception>
-    public long[] GetIntegerPerLayer(string key, int layers)
-    {
-        if (Required(key).Type != GgufValueType.Array)
-        {
-            return [.. Enumerable.Repeat(GetInteger(key), layers)];
-        }
-
-        long[] numbers = GetIntegers(key);
-        return numbers.Length >= layers ? numbers[..layers] : throw Broken(key, $"has {numbers.Length} numbers for {layers} layers");
-    }
-
     private static bool IsNumber(GgufValueType type) => type.IsInteger() || type is GgufValueType.Float32 or GgufValueType.Float64;
 
     private double Number(string key, GgufValue value, long index) =>

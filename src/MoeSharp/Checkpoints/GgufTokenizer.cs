@@ -15,7 +15,7 @@ public static class GgufTokenizer
     /// <exception cref="FileFormatException">A file breaks the rules of its format, or asks for something that is not supported.</exception>
     public static Tokenizer LoadAny(string path)
     {
-        if (!path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) || !File.Exists(path))
+        if (!ModelPath.IsGguf(path))
         {
             return Tokenizer.Load(path);
         }
@@ -51,6 +51,8 @@ public static class GgufTokenizer
         AddEos = Flag(metadata, $"{Prefix}add_eos_token"),
         AddSpacePrefix = Flag(metadata, $"{Prefix}add_space_prefix"),
         RemoveExtraWhitespaces = Flag(metadata, $"{Prefix}remove_extra_whitespaces") ?? false,
+        // As for ids: what is no byte stays none, and the check of the vocabulary names it.
+        CharacterMap = metadata.Contains($"{Prefix}precompiled_charsmap") ? [.. metadata.GetIntegers($"{Prefix}precompiled_charsmap").Select(number => (int)Math.Clamp(number, -1000, 1000))] : null,
         ChatTemplate = Text(metadata, TemplateKey),
         NamedChatTemplates = metadata.Keys.Where(key => key.StartsWith($"{TemplateKey}.", StringComparison.Ordinal))
             .ToDictionary(key => key[(TemplateKey.Length + 1)..], metadata.GetString, StringComparer.Ordinal),

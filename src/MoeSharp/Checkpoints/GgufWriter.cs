@@ -11,8 +11,6 @@ public sealed class GgufWriter : IDisposable
     private const uint Version = 3;
     private const int Alignment = GgufHeader.DefaultAlignment;
     private const int BufferBytes = 1 << 20;
-    private const int MostDimensions = 4;
-    private const int LongestName = 63;
     private const string TemporarySuffix = ".tmp";
 
     private readonly string _path;
@@ -64,7 +62,7 @@ public sealed class GgufWriter : IDisposable
             return;
         }
 
-        long left = Current is { } tensor ? ByteLength(tensor) - _written : 0;
+        long left = Current is { } tensor ? tensor.ByteLength - _written : 0;
         if (blocks.Length > left)
         {
             throw new InvalidOperationException($"{blocks.Length} bytes were given, {Current?.Name ?? "the file"} has {left} left");
@@ -88,7 +86,7 @@ public sealed class GgufWriter : IDisposable
     {
         if (Current is { } tensor)
         {
-            throw new InvalidOperationException($"tensor {tensor.Name} has {_written} of {ByteLength(tensor)} bytes");
+            throw new InvalidOperationException($"tensor {tensor.Name} has {_written} of {tensor.ByteLength} bytes");
         }
 
         DurableFiles files = new();
@@ -124,9 +122,9 @@ public sealed class GgufWriter : IDisposable
         foreach (WeightTensor tensor in tensors)
         {
             byte[] name = Encoding.UTF8.GetBytes(tensor.Name);
-            if (name.Length is 0 or > LongestName || !names.Add(tensor.Name) || tensor.Shape.Count is 0 or > MostDimensions || tensor.Format.GgmlType() is not { } type)
+            if (name.Length is 0 or > GgufHeader.LongestName || !names.Add(tensor.Name) || tensor.Shape.Count is 0 or > GgufHeader.MostDimensions || tensor.Format.GgmlType() is not { } type)
             {
-                throw new ArgumentException($"tensor {SafetensorsHeader.Shown(tensor.Name)} {tensor.Format.Name()} [{string.Join(", ", tensor.Shape)}] cannot be stored: names are unique and at most {LongestName} bytes, ranks 1 to {MostDimensions}", nameof(tensors));
+                throw new ArgumentException($"tensor {SafetensorsHeader.Shown(tensor.Name)} {tensor.Format.Name()} [{string.Join(", ", tensor.Shape)}] cannot be stored: names are unique and at most {GgufHeader.LongestName} bytes, ranks 1 to {GgufHeader.MostDimensions}", nameof(tensors));
             }
 
             Write(bytes, (ulong)name.Length, sizeof(ulong));
@@ -139,14 +137,11 @@ public sealed class GgufWriter : IDisposable
 
             Write(bytes, type, sizeof(uint));
             Write(bytes, (ulong)offset, sizeof(ulong));
-            offset = checked((offset + ByteLength(tensor) + Alignment - 1) / Alignment * Alignment);
+            offset = checked((offset + tensor.ByteLength + Alignment - 1) / Alignment * Alignment);
         }
 
         return bytes.ToArray();
     }
-
-    // A row that is not whole blocks throws.
-    private static long ByteLength(WeightTensor tensor) => tensor.Length == 0 ? 0 : checked(tensor.Format.RowBytes(tensor.Shape[^1]) * (tensor.Length / tensor.Shape[^1]));
 
     private void SkipEmpty()
     {

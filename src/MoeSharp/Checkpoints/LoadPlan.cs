@@ -65,13 +65,10 @@ public static class LoadPlan
         return [.. empty.Parameters.Select(parameter => Uniform(new PlannedWeight(parameter.Name, parameter.Shape, [], []), format, config.TieWordEmbeddings))];
     }
 
-    private static PlannedWeight Uniform(PlannedWeight plain, WeightFormat format, bool isTied)
-    {
-        bool isHead = plain.Name == "head" || (isTied && plain.Name == "embedding");
-        return (format != WeightFormat.F32 || IsTooLong(plain.Shape)) && WeightPlan.IsMatrixOfProducts(plain.Name, plain.Shape)
-            ? plain with { Parts = [new PackedPart(plain.Rows, WeightPlan.Fitting(isHead ? WeightTarget.HeadFormat(format) : format, plain.Columns))] }
+    private static PlannedWeight Uniform(PlannedWeight plain, WeightFormat format, bool isTied) =>
+        (format != WeightFormat.F32 || IsTooLong(plain.Shape)) && WeightPlan.IsMatrixOfProducts(plain.Name, plain.Shape)
+            ? plain with { Parts = [new PackedPart(plain.Rows, WeightTarget.FormatOf(format, plain.Name, plain.Columns, isTied))] }
             : plain;
-    }
 
     private static PlannedWeight Plan(Parameter parameter, IWeightSource source, WeightSlice[] slices, WeightTarget target, bool isTied)
     {

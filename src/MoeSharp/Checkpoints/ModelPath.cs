@@ -9,7 +9,10 @@ public sealed record FoundModel(string Folder, IReadOnlyList<DamagedCheckpoint> 
 public static class ModelPath
 {
     /// <summary>Whether a path names a GGUF file that exists.</summary>
-    public static bool IsGguf(string path) => path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) && File.Exists(path);
+    public static bool IsGguf(string path) => HasGgufName(path) && File.Exists(path);
+
+    /// <summary>Whether a path is named like a GGUF file.</summary>
+    public static bool HasGgufName(string path) => path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Finds the model; of a run folder it is the newest undamaged checkpoint.</summary>
     /// <exception cref="ConfigurationException">There is no model at this path.</exception>

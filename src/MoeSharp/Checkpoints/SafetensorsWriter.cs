@@ -56,23 +56,36 @@ public sealed class SafetensorsWriter
     public static void WriteFile(string path, IReadOnlyList<NamedTensor> tensors)
     {
         string temporary = path + ".tmp";
-        using (FileStream stream = new(temporary, FileMode.Create))
+        try
         {
-            SafetensorsWriter writer = new(stream, [.. tensors.Select(tensor => new TensorLayout(tensor.Name, SafetensorsType.F32, tensor.Shape))], new Dictionary<string, string>());
-            foreach (NamedTensor tensor in tensors)
+            using (FileStream stream = new(temporary, FileMode.Create))
             {
-                if (tensor.Values.Length != tensor.Shape.Aggregate(1L, (product, dimension) => product * dimension))
-                {
-                    throw new ArgumentException($"tensor {tensor.Name} has {tensor.Values.Length} elements, not those of its shape [{string.Join(", ", tensor.Shape)}]", nameof(tensors));
-                }
-
-                writer.Append(tensor.Values.Span);
+                Write(stream, tensors);
             }
 
-            writer.Finish();
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
+    private static void Write(FileStream stream, IReadOnlyList<NamedTensor> tensors)
+    {
+        SafetensorsWriter writer = new(stream, [.. tensors.Select(tensor => new TensorLayout(tensor.Name, SafetensorsType.F32, tensor.Shape))], new Dictionary<string, string>());
+        foreach (NamedTensor tensor in tensors)
+        {
+            if (tensor.Values.Length != tensor.Shape.Aggregate(1L, (product, dimension) => product * dimension))
+            {
+                throw new ArgumentException($"tensor {tensor.Name} has {tensor.Values.Length} elements, not those of its shape [{string.Join(", ", tensor.Shape)}]", nameof(tensors));
+            }
+
+            writer.Append(tensor.Values.Span);
         }
 
-        File.Move(temporary, path, overwrite: true);
+        writer.Finish();
     }
 
     /// <summary>Appends the next elements of the current F32 or BF16 tensor.</summary>

@@ -10,6 +10,10 @@ public sealed record WeightTensor(string Name, IReadOnlyList<long> Shape, Weight
 {
     /// <summary>Number of elements.</summary>
     public long Length => Shape.Aggregate(1L, (product, dimension) => checked(product * dimension));
+
+    /// <summary>Bytes stored.</summary>
+    /// <exception cref="ShapeException">A row is not whole blocks.</exception>
+    public long ByteLength => Length == 0 ? 0 : checked(Format.RowBytes(Shape.Count == 0 ? 1 : Shape[^1]) * (Shape.Count == 0 ? 1 : Length / Shape[^1]));
 }
 
 /// <summary>The tensors of a checkpoint, whatever its files are; reading is safe from several threads at once.</summary>

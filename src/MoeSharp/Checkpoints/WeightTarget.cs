@@ -41,5 +41,13 @@ public sealed record WeightTarget
     /// <param name="format">Format of the other matrices.</param>
     public static WeightFormat HeadFormat(WeightFormat format) => format is WeightFormat.F32 or WeightFormat.BF16 or WeightFormat.F16 or WeightFormat.Q8_0 ? format : WeightFormat.Q6K;
 
+    /// <summary>The format that a matrix gets when one is asked for.</summary>
+    /// <param name="format">Format asked for.</param>
+    /// <param name="parameter">Name of the matrix.</param>
+    /// <param name="columns">Its columns.</param>
+    /// <param name="isTied">Whether the embedding is the head as well.</param>
+    internal static WeightFormat FormatOf(WeightFormat format, string parameter, int columns, bool isTied) =>
+        WeightPlan.Fitting(parameter == "head" || (isTied && parameter == "embedding") ? HeadFormat(format) : format, columns);
+
     private static WeightTarget Of(WeightFormat format) => new(format.Name(), format);
 }

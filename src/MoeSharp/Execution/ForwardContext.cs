@@ -37,6 +37,9 @@ public sealed class ForwardContext : IDisposable
     /// <summary>Seed of what routers draw in a training pass; another one for every pass of a run, the same when the run is repeated.</summary>
     public ulong NoiseSeed { get; set; }
 
+    /// <summary>Number of the pass within its optimiser step, from 0.</summary>
+    public int MicroBatch { get; set; }
+
     /// <summary>Share of the training run that is done, 0 to 1: routers that change their ways during training go by it.</summary>
     public double Progress { get; set; }
 

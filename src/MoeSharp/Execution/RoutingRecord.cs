@@ -15,6 +15,9 @@ public sealed class RoutingRecord
     /// <summary>Number of MoE layers in the last pass.</summary>
     public int NumLayers => _used;
 
+    /// <summary>The layer that is being computed.</summary>
+    public LayerRouting Current => _layers[_used - 1];
+
     /// <summary>Starts a new pass.</summary>
     public void Reset() => _used = 0;
 
@@ -55,26 +58,19 @@ public sealed class RoutingRecord
 /// <summary>One MoE layer's routing in one forward pass.</summary>
 public sealed class LayerRouting
 {
+    private AuxiliaryLosses _losses;
+
     /// <summary>Index of the decoder layer.</summary>
     public int Layer { get; private set; }
 
     /// <summary>Routed slots per expert, [experts].</summary>
     public long[] TokensPerExpert { get; private set; } = [];
 
-    /// <summary>Expert-level balance loss without its factor; 1 when balanced.</summary>
-    public double ExpertLoss { get; set; }
-
-    /// <summary>Device-level balance loss without its factor; 1 when balanced, 0 when off.</summary>
-    public double DeviceLoss { get; set; }
-
-    /// <summary>Communication loss without its factor; 0 when off.</summary>
-    public double CommunicationLoss { get; set; }
+    /// <summary>Auxiliary losses without their factors; 0 where one is off.</summary>
+    public ref AuxiliaryLosses Losses => ref _losses;
 
     /// <summary>Mean score of each expert over the pass's tokens, [experts]; zeros unless losses are taken over all layers.</summary>
     public double[] MeanScores { get; private set; } = [];
-
-    /// <summary>Router z-loss without its factor; 0 when off.</summary>
-    public double ZLoss { get; set; }
 
     /// <summary>Router logits, [tokens, experts]; empty unless captured.</summary>
     public float[] RouterLogits { get; set; } = [];
@@ -98,7 +94,7 @@ public sealed class LayerRouting
 
         Array.Clear(TokensPerExpert);
         Array.Clear(MeanScores);
-        (ExpertLoss, DeviceLoss, CommunicationLoss, ZLoss) = (0, 0, 0, 0);
+        _losses = default;
         (RouterLogits, RouterProbs, ExpertIds, RoutingWeights) = ([], [], [], []);
     }
 }

@@ -100,6 +100,18 @@ public sealed class TokenBatch
         _isPadding[row] = true;
     }
 
+    /// <summary>Number of rows that are not padding.</summary>
+    public int CountReal()
+    {
+        int count = Count;
+        foreach (bool isPadding in IsPadding)
+        {
+            count -= isPadding ? 1 : 0;
+        }
+
+        return count;
+    }
+
     /// <summary>Number of rows that have a target.</summary>
     public int CountTargets()
     {

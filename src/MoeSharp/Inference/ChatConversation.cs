@@ -30,6 +30,9 @@ public sealed class ChatConversation(Tokenizer tokenizer, ChatTemplate template,
     /// <summary>Whether the last message is a question that has no answer yet.</summary>
     public bool IsWaitingForAnswer => _messages.Count > 0 && _messages[^1].Role == UserRole;
 
+    /// <summary>Whether the last message is the answer to a question.</summary>
+    public bool IsAnswered => _messages is [.., { Role: UserRole }, { Role: AssistantRole }];
+
     /// <summary>Adds what the user says.</summary>
     public void AddUser(string text) => _messages.Add(new ChatMessage(UserRole, text));
 
@@ -43,6 +46,13 @@ public sealed class ChatConversation(Tokenizer tokenizer, ChatTemplate template,
         {
             _messages.RemoveAt(_messages.Count - 1);
         }
+    }
+
+    /// <summary>Goes back to messages that the conversation had before.</summary>
+    public void Restore(IReadOnlyList<ChatMessage> messages)
+    {
+        _messages.Clear();
+        _messages.AddRange(messages);
     }
 
     /// <summary>Forgets all messages but what the model is told before them.</summary>

@@ -115,6 +115,7 @@ internal sealed class EngineScheduler : IDisposable
     {
         DropCancelled();
         Admit();
+        RefuseLate();
         PlanRows();
         ReservePages();
         if (!FillBatch())
@@ -252,6 +253,21 @@ internal sealed class EngineScheduler : IDisposable
         {
             run.WasAdmitted = true;
             OnTakenUp?.Invoke(run.Generation);
+        }
+    }
+
+    // What was begun once is never refused: a text that was set aside only waits for its pages.
+    private void RefuseLate()
+    {
+        for (int index = _waiting.Count - 1; index >= 0; index--)
+        {
+            SequenceRun run = _waiting[index];
+            if (!run.WasAdmitted && run.Generation.Request.MaxWait is { } most && run.Generation.Age is { } age && age >= most)
+            {
+                _waiting.RemoveAt(index);
+                LeaveQueue(run);
+                run.Generation.Fail(new EngineBusyException($"the request has waited {age.TotalSeconds:F1} s for its turn and was to wait {most.TotalSeconds:F1} s at most; {_running.Count} texts are being written. Try again later, or let it wait longer."));
+            }
         }
     }
 

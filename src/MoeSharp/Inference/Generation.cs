@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Text;
 using System.Threading.Channels;
@@ -17,14 +16,17 @@ public sealed class Generation
     private readonly Channel<int> _channel;
     private readonly TaskCompletionSource<FinishReason> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Func<TextAssembler> _newText;
+    private readonly TimeProvider _time;
+    private readonly long _submitted;
     private volatile bool _isCancelled;
     private long _started;
     private long _firstToken;
     private long _ended;
 
-    internal Generation(GenerationRequest request, int maxTokens, int[] endTokens, Func<TextAssembler> newText)
+    internal Generation(GenerationRequest request, int maxTokens, int[] endTokens, Func<TextAssembler> newText, TimeProvider time)
     {
-        (Request, MaxTokens, EndTokens, _newText) = (request, maxTokens, endTokens, newText);
+        (Request, MaxTokens, EndTokens, _newText, _time) = (request, maxTokens, endTokens, newText, time);
+        _submitted = time.GetTimestamp();
 
         // All tokens fit, so that the engine never waits for a reader.
         _channel = Channel.CreateBounded<int>(new BoundedChannelOptions(maxTokens) { SingleReader = true, SingleWriter = true });
@@ -46,6 +48,9 @@ public sealed class Generation
     public int CachedTokens { get; private set; }
 
     internal int[] EndTokens { get; }
+
+    /// <summary>Time since the request came.</summary>
+    internal TimeSpan Age => _time.GetElapsedTime(_submitted);
 
     /// <summary>Ends the text where it is. Its pages are free before the next pass.</summary>
     public void Cancel() => _isCancelled = true;
@@ -95,7 +100,7 @@ public sealed class Generation
 
     /// <summary>What was read, as a result with the engine's times.</summary>
     internal GenerationResult Result(string text, IReadOnlyList<int> ids, FinishReason reason) =>
-        new(text, ids, reason, Request.Prompt.Count, CachedTokens, Stopwatch.GetElapsedTime(_started, _firstToken), Stopwatch.GetElapsedTime(_firstToken, _ended));
+        new(text, ids, reason, Request.Prompt.Count, CachedTokens, _time.GetElapsedTime(_started, _firstToken), _time.GetElapsedTime(_firstToken, _ended));
 
     internal TextAssembler NewText() => _newText();
 
@@ -106,7 +111,7 @@ public sealed class Generation
     {
         if (_started == 0)
         {
-            (_started, CachedTokens) = (Stopwatch.GetTimestamp(), cachedTokens);
+            (_started, CachedTokens) = (_time.GetTimestamp(), cachedTokens);
         }
     }
 
@@ -114,7 +119,7 @@ public sealed class Generation
     {
         if (_firstToken == 0)
         {
-            _firstToken = Stopwatch.GetTimestamp();
+            _firstToken = _time.GetTimestamp();
         }
     }
 
@@ -122,7 +127,7 @@ public sealed class Generation
 
     internal void Finish(FinishReason reason)
     {
-        _ended = Stopwatch.GetTimestamp();
+        _ended = _time.GetTimestamp();
         _completion.TrySetResult(reason);
         _channel.Writer.TryComplete();
     }

@@ -27,6 +27,11 @@ internal sealed class GenerationLimits(ModelConfig config, Tokenizer tokenizer, 
     {
         GenerationOptions options = request.Options;
         options.Sampling.Validate();
+        if (request.MaxWait < TimeSpan.Zero)
+        {
+            throw new ConfigurationException($"a request cannot wait {request.MaxWait}: give zero or more, or null to wait as long as it takes");
+        }
+
         _ = new StopStringFilter(options.Stop); // refuses empty ones
         foreach (int id in request.Prompt)
         {
@@ -36,7 +41,7 @@ internal sealed class GenerationLimits(ModelConfig config, Tokenizer tokenizer, 
             }
         }
 
-        return new Generation(request, MaxTokens(request.Prompt.Count, options.MaxTokens), EndTokens(options), NewText);
+        return new Generation(request, MaxTokens(request.Prompt.Count, options.MaxTokens), EndTokens(options), NewText, TimeProvider.System);
 
         TextAssembler NewText()
         {

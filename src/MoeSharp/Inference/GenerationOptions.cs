@@ -22,7 +22,12 @@ public sealed record GenerationOptions
 /// <summary>A text to be continued.</summary>
 /// <param name="Prompt">Its tokens.</param>
 /// <param name="Options">When to stop and how to draw; the seed is the request's own.</param>
-public sealed record GenerationRequest(IReadOnlyList<int> Prompt, GenerationOptions Options);
+public sealed record GenerationRequest(IReadOnlyList<int> Prompt, GenerationOptions Options)
+{
+    /// <summary>Longest wait for its turn; a request that has not been begun by then fails with <see cref="EngineBusyException"/>. Null waits as long as it takes.</summary>
+    /// <remarks>Looked at between two passes: a request may wait one pass longer, and zero begins at the next pass or not at all.</remarks>
+    public TimeSpan? MaxWait { get; init; }
+}
 
 /// <summary>Why a continuation ended.</summary>
 public enum FinishReason

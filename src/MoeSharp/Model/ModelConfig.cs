@@ -1,3 +1,5 @@
+using MoeSharp.Tensors;
+
 namespace MoeSharp.Model;
 
 /// <summary>A decoder's architecture, as a Hugging Face config.json describes it.</summary>

@@ -1,4 +1,5 @@
 using MoeSharp.Model.Routers;
+using MoeSharp.Tensors;
 
 namespace MoeSharp.Model;
 

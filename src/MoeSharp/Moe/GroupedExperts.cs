@@ -39,6 +39,9 @@ public sealed class GroupedExperts
         _weights = new ExpertWeights(gateUp, gateUpBias, down, downBias, activation);
     }
 
+    /// <summary>Routed experts.</summary>
+    public int NumExperts => _weights.GateUp.Shape[0];
+
     /// <summary>Runs every expert over its rows; each output row is already multiplied by its routing weight.</summary>
     /// <param name="rows">Rows grouped by expert.</param>
     /// <param name="context">Context.</param>

@@ -34,13 +34,14 @@ public sealed class MoeLayer : IFeedForward
     public Tensor Forward(Tensor x, ForwardContext context)
     {
         StepPart before = context.Timer.Switch(StepPart.Router);
+        LayerRouting record = context.Routing.Next(_layer, _experts.NumExperts);
         RoutingPlan plan = _router.Route(x, context); // expert_ids, routing_weights: [tokens, top_k]
         if (context.Intervention is { } intervention && intervention.ChangesChoice(_layer))
         {
             plan = ExpertLimits.Apply(_router, plan, _layer, intervention, context);
         }
 
-        _balance.Record(plan, _layer, context); // auxiliary losses into the pass's record
+        _balance.Record(plan, record, context); // auxiliary losses into the pass's record
         context.Timer.Switch(StepPart.Dispatch);
         DispatchedRows rows = _dispatcher.Dispatch(x, plan, context); // [routed, hidden], grouped by expert
         context.Timer.Switch(StepPart.Experts);

@@ -6,14 +6,29 @@ namespace MoeSharp.Ops;
 
 public static partial class Op
 {
-    /// <summary>Gives every row of a group the same gradient: what a loss that is linear in the group's mean score leaves behind.</summary>
+    /// <summary>Gives every real row of a group the same gradient: what a loss that is linear in the group's mean score leaves behind. Padding gets none.</summary>
     /// <param name="scores">[tokens, experts].</param>
     /// <param name="slopes">Gradient per row of each group, [groups, experts].</param>
+    /// <param name="ends">Row after the last of each group; must stay unchanged until the pass ends.</param>
     /// <param name="context">Context of a training pass.</param>
-    public static void AddSlopes(Tensor scores, Tensor slopes, ForwardContext context)
+    public static void AddSlopes(Tensor scores, Tensor slopes, int[] ends, ForwardContext context)
     {
         SlopeNode node = context.Tape!.Record<SlopeNode>(null, context.Timer.Current); // callers run it in training passes only
-        (node.Scores, node.Slopes) = (scores, slopes);
+        (node.Scores, node.Slopes, node.Ends) = (scores, slopes, ends);
+        node.Save(slopes);
+    }
+
+    /// <summary>Gives every used slot of a real row the slope of its expert: the gradient of a loss in the sums of routing weights.</summary>
+    /// <param name="weights">[tokens, top_k].</param>
+    /// <param name="expertIds">[tokens * top_k]; negative where a slot is not used.</param>
+    /// <param name="slopes">[1, experts].</param>
+    /// <param name="context">Context of a training pass.</param>
+    public static void AddImportanceSlopes(Tensor weights, ReadOnlySpan<int> expertIds, Tensor slopes, ForwardContext context)
+    {
+        ImportanceNode node = context.Tape!.Record<ImportanceNode>(null, context.Timer.Current); // callers run it in training passes only
+        (node.Weights, node.Slopes) = (weights, slopes);
+        node.ExpertIds = context.Indices.Rent(expertIds.Length);
+        expertIds.CopyTo(node.ExpertIds);
         node.Save(slopes);
     }
 
@@ -41,24 +56,70 @@ public static partial class Op
         node.Save(logSumExp);
     }
 
+    // The gradient to add to, zeroed when it is new.
+    private static Span<float> GradientOf(Tensor tensor, ForwardContext context)
+    {
+        Span<float> gradient = tensor.WriteGradient(out bool accumulate);
+        if (!accumulate)
+        {
+            Elementwise.Clear(context.Workers, gradient);
+        }
+
+        return gradient;
+    }
+
+    // Adds one vector to the real rows of a run.
+    private static void AddToRows(ReadOnlySpan<float> slopes, int begin, int end, Span<float> gradient, ForwardContext context)
+    {
+        int columns = slopes.Length;
+        ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
+        if (isPadding.Length == 0)
+        {
+            Elementwise.AddBias(context.Workers, end - begin, columns, slopes, gradient[(begin * columns)..(end * columns)]);
+            return;
+        }
+
+        for (int row = begin; row < end; row++)
+        {
+            if (!isPadding[row])
+            {
+                Elementwise.AddBias(context.Workers, 1, columns, slopes, gradient.Slice(row * columns, columns));
+            }
+        }
+    }
+
     private sealed class SlopeNode : TapeNode
     {
         public Tensor Scores = null!;
         public Tensor Slopes = null!;
+        public int[] Ends = [];
 
         public override void Backward(ForwardContext context)
         {
-            Span<float> gradient = Scores.WriteGradient(out bool accumulate);
-            if (!accumulate)
-            {
-                Elementwise.Clear(context.Workers, gradient);
-            }
-
-            int experts = Scores.Columns;
-            int rows = Scores.Rows / Slopes.Rows;
+            Span<float> gradient = GradientOf(Scores, context);
             for (int group = 0; group < Slopes.Rows; group++)
             {
-                Elementwise.AddBias(context.Workers, rows, experts, Slopes.Data.Slice(group * experts, experts), gradient.Slice(group * rows * experts, rows * experts));
+                AddToRows(Slopes.Data.Slice(group * Scores.Columns, Scores.Columns), group == 0 ? 0 : Ends[group - 1], Ends[group], gradient, context);
+            }
+        }
+    }
+
+    private sealed class ImportanceNode : TapeNode
+    {
+        public Tensor Weights = null!;
+        public Tensor Slopes = null!;
+        public int[] ExpertIds = [];
+
+        public override void Backward(ForwardContext context)
+        {
+            Span<float> gradient = GradientOf(Weights, context);
+            ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
+            for (int slot = 0; slot < gradient.Length; slot++)
+            {
+                if (ExpertIds[slot] >= 0 && (isPadding.Length == 0 || !isPadding[slot / Weights.Columns]))
+                {
+                    gradient[slot] += Slopes.Data[ExpertIds[slot]];
+                }
             }
         }
     }
@@ -73,20 +134,14 @@ public static partial class Op
         // L = factor sum_i f_i P_i, P_i a mean over layers * tokens rows.
         public override void Backward(ForwardContext context)
         {
-            (int tokens, int experts) = (Scores.Rows, Scores.Columns);
-            Array.Resize(ref _slopes, experts);
-            for (int expert = 0; expert < experts; expert++)
+            int tokens = context.Batch.CountReal();
+            Array.Resize(ref _slopes, Scores.Columns);
+            for (int expert = 0; expert < _slopes.Length; expert++)
             {
                 _slopes[expert] = (float)(Factor * context.Routing.JointLoad(expert) / ((double)context.Routing.NumLayers * tokens));
             }
 
-            Span<float> gradient = Scores.WriteGradient(out bool accumulate);
-            if (!accumulate)
-            {
-                Elementwise.Clear(context.Workers, gradient);
-            }
-
-            Elementwise.AddBias(context.Workers, tokens, experts, _slopes, gradient);
+            AddToRows(_slopes, 0, Scores.Rows, GradientOf(Scores, context), context);
         }
     }
 
@@ -99,15 +154,22 @@ public static partial class Op
 
         public override void Backward(ForwardContext context)
         {
-            Span<float> gradient = Logits.WriteGradient(out bool accumulate);
+            Span<float> gradient = GradientOf(Logits, context);
             Span<float> probs = Probs.Data;
+            ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
             int experts = Logits.Columns;
+            int tokens = context.Batch.CountReal();
             for (int token = 0; token < Logits.Rows; token++)
             {
-                float slope = Factor * 2f * LogSumExp.Data[token] / Logits.Rows;
+                if (isPadding.Length > 0 && isPadding[token])
+                {
+                    continue;
+                }
+
+                float slope = Factor * 2f * LogSumExp.Data[token] / tokens;
                 for (int index = token * experts; index < (token + 1) * experts; index++)
                 {
-                    gradient[index] = (accumulate ? gradient[index] : 0f) + (slope * probs[index]);
+                    gradient[index] += slope * probs[index];
                 }
             }
         }

@@ -1,15 +1,11 @@
-using System.Buffers;
-using System.Text;
-
 namespace MoeSharp.Tokenization;
 
-/// <summary>Byte-pair encoding of one piece: split into symbols, then merge. Immutable; what changes lives in <see cref="EncodeScratch"/>.</summary>
-internal sealed class BpeModel
+/// <summary>Byte-pair encoding of one piece: split into symbols, then merge.</summary>
+internal sealed class BpeModel : PieceModel
 {
     private readonly MergeTable _merges;
     private readonly BpeSymbols _symbols;
     private readonly Dictionary<byte[], int>.AlternateLookup<ReadOnlySpan<byte>>? _wholePieces;
-    private readonly byte[]? _wordStart;
 
     /// <summary>Joins merges and symbols.</summary>
     /// <param name="merges">What merges.</param>
@@ -17,69 +13,24 @@ internal sealed class BpeModel
     /// <param name="wholePieces">Tokens by bytes when a piece that is a token needs no merging (ignore_merges); null otherwise.</param>
     /// <param name="wordStart">A character before which no merge ever joins, unless itself stands there; null when there is none.</param>
     public BpeModel(MergeTable merges, BpeSymbols symbols, Dictionary<byte[], int>? wholePieces, byte[]? wordStart)
+        : base(wholePieces is null ? wordStart : null)
     {
         _merges = merges;
         _symbols = symbols;
-        _wordStart = wholePieces is null ? wordStart : null;
         _wholePieces = wholePieces?.GetAlternateLookup<ReadOnlySpan<byte>>();
     }
 
-    /// <summary>Appends the ids of a piece.</summary>
-    /// <param name="piece">Valid UTF-8.</param>
-    /// <param name="ids">Receives the ids.</param>
-    /// <param name="scratch">Cache and buffers of the caller.</param>
-    public void Encode(ReadOnlySpan<byte> piece, List<int> ids, EncodeScratch scratch)
-    {
-        // SentencePiece vocabularies see a whole text as one piece; word by word gives the same ids, and words repeat.
-        while (_wordStart is not null && EndOfWord(piece, _wordStart) is int end && end < piece.Length)
-        {
-            EncodeWhole(piece[..end], ids, scratch);
-            piece = piece[end..];
-        }
-
-        EncodeWhole(piece, ids, scratch);
-    }
-
-    private void EncodeWhole(ReadOnlySpan<byte> piece, List<int> ids, EncodeScratch scratch)
+    /// <inheritdoc/>
+    protected override int Write(ReadOnlySpan<byte> piece, Span<int> ids, EncodeScratch scratch)
     {
         if (_wholePieces is { } wholePieces && wholePieces.TryGetValue(piece, out int whole))
         {
-            ids.Add(whole);
-            return;
+            ids[0] = whole;
+            return 1;
         }
 
-        bool isShort = piece.Length <= PieceCache.MaxPieceBytes;
-        uint hash = isShort ? PieceCache.HashOf(piece) : 0;
-        if (isShort && scratch.Cache.TryAppend(piece, hash, ids))
-        {
-            return;
-        }
-
-        int[]? rented = isShort ? null : ArrayPool<int>.Shared.Rent(piece.Length);
-        Span<int> symbols = rented is null ? stackalloc int[PieceCache.MaxPieceBytes] : rented;
-        int count = _symbols.Split(piece, symbols);
-        count = scratch.Merger.Merge(_merges, symbols[..count]);
-        ids.AddRange(symbols[..count]);
-        if (rented is not null)
-        {
-            ArrayPool<int>.Shared.Return(rented);
-        }
-        else
-        {
-            scratch.Cache.Add(piece, hash, symbols[..count]);
-        }
-    }
-
-    private static int EndOfWord(ReadOnlySpan<byte> piece, ReadOnlySpan<byte> wordStart)
-    {
-        int index = 0;
-        while (piece[index..].StartsWith(wordStart))
-        {
-            index += wordStart.Length;
-        }
-
-        int next = piece[index..].IndexOf(wordStart);
-        return next < 0 ? piece.Length : index + next;
+        int count = _symbols.Split(piece, ids);
+        return scratch.Merger.Merge(_merges, ids[..count]);
     }
 }
 
@@ -181,6 +132,9 @@ internal sealed class EncodeScratch
 
     /// <summary>Buffers of merging.</summary>
     public PieceMerger Merger { get; } = new();
+
+    /// <summary>Buffers of finding the best cut.</summary>
+    public CutScratch Cuts { get; } = new();
 
     /// <summary>Lists of splitting.</summary>
     public SplitScratch Split { get; } = new();

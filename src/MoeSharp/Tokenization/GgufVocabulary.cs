@@ -3,7 +3,7 @@ namespace MoeSharp.Tokenization;
 /// <summary>The vocabulary of a GGUF file: the metadata under <c>tokenizer.</c>, as stored. <see cref="Tokenizer.FromGguf"/> checks it.</summary>
 public sealed record GgufVocabulary
 {
-    /// <summary>The kind of model: <c>gpt2</c> (byte-level merges) or <c>llama</c> (SentencePiece scores).</summary>
+    /// <summary>The kind of model: <c>gpt2</c> (byte-level merges), <c>llama</c> (SentencePiece that merges) or <c>t5</c> (SentencePiece, unigram).</summary>
     public required string Model { get; init; }
 
     /// <summary>How text is cut into pieces before merging; only <c>gpt2</c> reads it. Null when the file does not say.</summary>
@@ -39,14 +39,17 @@ public sealed record GgufVocabulary
     /// <summary>Encoding begins with <see cref="Bos"/>. Null: as is usual for the model.</summary>
     public bool? AddBos { get; init; }
 
-    /// <summary>Encoding ends with <see cref="Eos"/>. Null: it does not.</summary>
+    /// <summary>Encoding ends with <see cref="Eos"/>. Null: it does for <c>t5</c>, and not for the others.</summary>
     public bool? AddEos { get; init; }
 
-    /// <summary>A blank is put before the text; only <c>llama</c> reads it. Null: it is.</summary>
+    /// <summary>A blank is put before the text; <c>gpt2</c> does not read it. Null: it is for <c>llama</c>, and not for <c>t5</c>.</summary>
     public bool? AddSpacePrefix { get; init; }
 
-    /// <summary>Blanks at the ends and in runs are dropped; only <c>llama</c> reads it.</summary>
+    /// <summary>Blanks at the ends and in runs are dropped; <c>gpt2</c> does not read it.</summary>
     public bool RemoveExtraWhitespaces { get; init; }
+
+    /// <summary>A table of replacements as SentencePiece compiles it, its bytes signed or unsigned; <c>gpt2</c> does not read it. Null when there is none.</summary>
+    public IReadOnlyList<int>? CharacterMap { get; init; }
 
     /// <summary>The chat template; null when there is none.</summary>
     public string? ChatTemplate { get; init; }

@@ -7,10 +7,11 @@ namespace MoeSharp.Tokenization;
 
 /// <summary>
 /// Builds a tokenizer from the vocabulary of a GGUF file, by writing it as the files that the model came with: a tokenizer.json for
-/// byte-level merges, a tokenizer.model for SentencePiece scores, a tokenizer_config.json for both.
+/// byte-level merges, a tokenizer.model for SentencePiece, a tokenizer_config.json for both.
 /// </summary>
 internal static class GgufVocabularyReader
 {
+    private const string Unigram = "t5";
     private const int Normal = 1;
     private const int Unknown = 2;
     private const int Control = 3;
@@ -28,7 +29,7 @@ internal static class GgufVocabularyReader
     public static Tokenizer Read(GgufVocabulary vocabulary, string source)
     {
         Check(vocabulary, source);
-        bool isScored = vocabulary.Model == "llama" && vocabulary.HuggingFaceJson is null;
+        bool isScored = vocabulary.Model is "llama" or Unigram && vocabulary.HuggingFaceJson is null;
         if (vocabulary.HuggingFaceJson is string json)
         {
             return TokenizerFile.Parse(
@@ -37,14 +38,14 @@ internal static class GgufVocabularyReader
 
         switch (vocabulary.Model)
         {
-            case "llama":
-                return SentencePieceTokenizer.Build(ReadScored(vocabulary, source), null, source, WriteConfig(vocabulary, isScored, addsBos: true), source, vocabulary.Eot);
+            case "llama" or Unigram:
+                return SentencePieceTokenizer.Build(ReadScored(vocabulary, source), null, source, WriteConfig(vocabulary, isScored, addsBos: vocabulary.Model == "llama"), source, vocabulary.Eot);
             case "gpt2":
                 RejectIf(vocabulary.Merges is null, source, "tokenizer.ggml.merges is missing");
                 GgufPreTokenizer pre = GgufPreTokenizer.Find(vocabulary.Pre, source);
                 return TokenizerFile.Parse(WriteMerged(vocabulary, pre), source, WriteConfig(vocabulary, isScored, pre.AddsBos), source, vocabulary.Eot);
             default:
-                throw new FileFormatException($"{source}: tokenizer.ggml.model is '{vocabulary.Model}'; only gpt2 and llama are supported.");
+                throw new FileFormatException($"{source}: tokenizer.ggml.model is '{vocabulary.Model}'; only gpt2, llama and {Unigram} are supported.");
         }
     }
 
@@ -65,6 +66,8 @@ internal static class GgufVocabularyReader
         long templates = (vocabulary.ChatTemplate?.Length ?? 0) + (vocabulary.NamedChatTemplates?.Sum(named => (long)named.Key.Length + named.Value.Length) ?? 0);
         RejectIf(templates > LongestTemplate, source, $"tokenizer.chat_template is longer than {LongestTemplate} characters");
 
+        bool isBytes = vocabulary.CharacterMap?.All(number => number is >= sbyte.MinValue and <= byte.MaxValue) ?? true;
+        RejectIf(!isBytes, source, "tokenizer.ggml.precompiled_charsmap holds numbers that are no bytes");
         CheckId(vocabulary.Bos, "bos", count, source);
         CheckId(vocabulary.Eos, "eos", count, source);
         CheckId(vocabulary.Eot, "eot", count, source);
@@ -113,7 +116,9 @@ internal static class GgufVocabularyReader
             Scores = [.. vocabulary.Scores!], // Not null: checked above.
             Kinds = kinds,
             HasByteFallback = kinds.Contains(SentencePieceKind.Byte),
-            AddDummyPrefix = vocabulary.AddSpacePrefix ?? true,
+            IsUnigram = vocabulary.Model == Unigram,
+            AddDummyPrefix = vocabulary.AddSpacePrefix ?? vocabulary.Model != Unigram,
+            CharacterMap = [.. (vocabulary.CharacterMap ?? []).Select(number => unchecked((byte)number))],
             RemoveExtraWhitespaces = vocabulary.RemoveExtraWhitespaces,
             UnknownId = vocabulary.Unknown ?? Math.Max(0, Array.IndexOf(kinds, SentencePieceKind.Unknown)),
             BosId = vocabulary.Bos,
@@ -130,7 +135,7 @@ internal static class GgufVocabularyReader
         WriteToken(writer, "unk_token", vocabulary.Unknown, vocabulary);
         WriteToken(writer, "pad_token", vocabulary.Pad, vocabulary);
         writer.WriteBoolean("add_bos_token", vocabulary.AddBos ?? (addsBos && vocabulary.Bos is not null));
-        writer.WriteBoolean("add_eos_token", vocabulary.AddEos ?? false);
+        writer.WriteBoolean("add_eos_token", vocabulary.AddEos ?? (isScored && vocabulary.Model == Unigram && vocabulary.Eos is not null));
         WriteTemplates(writer, vocabulary);
 
         // The Llama classes put the two switches in place of the post-processor; a whole tokenizer.json keeps its own unless they are given.

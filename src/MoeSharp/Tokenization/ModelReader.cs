@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace MoeSharp.Tokenization;
 
-/// <summary>Reads the <c>model</c> of a tokenizer.json: byte-pair encoding, merges in both spellings.</summary>
+/// <summary>Reads the <c>model</c> of a tokenizer.json: byte-pair encoding, merges in both spellings; or unigram, tokens with scores.</summary>
 internal static class ModelReader
 {
     private const char BlankStandIn = '\u2581';
@@ -12,10 +12,40 @@ internal static class ModelReader
     /// <param name="model">The object <c>model</c>.</param>
     /// <param name="vocabulary">The tokens.</param>
     /// <param name="isByteLevel">Pieces are merged byte by byte, in the spelling of the byte alphabet.</param>
-    public static BpeModel Read(JsonPlace model, Vocabulary vocabulary, bool isByteLevel)
+    public static PieceModel Read(JsonPlace model, Vocabulary vocabulary, bool isByteLevel)
     {
         JsonPlace type = model.Member("type");
-        type.RejectIf(!type.IsNull && type.Text() != "BPE", $"is '{type.TextOrNull()}'; only BPE is supported");
+        if (type.TextOrNull() == Vocabulary.UnigramType)
+        {
+            type.RejectIf(isByteLevel, "is Unigram after a ByteLevel step, which is not supported");
+            return ReadUnigram(model, vocabulary);
+        }
+
+        type.RejectIf(!type.IsNull && type.Text() != "BPE", $"is '{type.TextOrNull()}'; only BPE and Unigram are supported");
+        return ReadMerging(model, vocabulary, isByteLevel);
+    }
+
+    private static UnigramModel ReadUnigram(JsonPlace model, Vocabulary vocabulary)
+    {
+        JsonPlace unknown = model.Member("unk_id");
+        unknown.RejectIf(unknown.IsNull, "is missing; characters without a token need it");
+        int unknownId = unknown.Number(0, vocabulary.ModelTokens.Count - 1);
+        List<ScoredToken> tokens = new(vocabulary.ModelTokens.Count);
+        foreach (JsonPlace entry in model.Member("vocab").Elements())
+        {
+            double score = 0;
+            bool isNumber = entry.Value[1].ValueKind == JsonValueKind.Number && entry.Value[1].TryGetDouble(out score) && double.IsFinite(score);
+            entry.RejectIf(!isNumber, "has a score that is not a number");
+            string text = Vocabulary.TokenOf(entry);
+            entry.RejectIf(text.Length > UnigramModel.LongestToken, $"is longer than {UnigramModel.LongestToken} characters");
+            tokens.Add(new ScoredToken(text, tokens.Count, score));
+        }
+
+        return new UnigramModel(tokens, unknownId, model.Member("byte_fallback").Flag(absent: false) ? ReadByteTokens(vocabulary.ModelTokens) : null);
+    }
+
+    private static BpeModel ReadMerging(JsonPlace model, Vocabulary vocabulary, bool isByteLevel)
+    {
         RejectUnsupported(model);
         MergeTable merges = ReadMerges(model.Member("merges"), vocabulary.ModelTokens, out bool joinsWords);
         int? unknown = ReadUnknown(model.Member("unk_token"), vocabulary.ModelTokens);

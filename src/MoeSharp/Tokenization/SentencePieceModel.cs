@@ -23,21 +23,25 @@ internal enum SentencePieceKind
 }
 
 /// <summary>
-/// A SentencePiece model (tokenizer.model) that merges by score: pieces, scores, kinds and the few settings that matter. A protobuf
+/// A SentencePiece model (tokenizer.model), merging or unigram: pieces, scores, kinds and the few settings that matter. A protobuf
 /// message, read by hand: every length is checked against what is left of the file.
 /// </summary>
 internal sealed record SentencePieceModel
 {
-    private const int MergingModel = 2;
+    private const int UnigramModelType = 1;
+    private const int MergingModelType = 2;
 
     /// <summary>The pieces by id.</summary>
     public required string[] Pieces { get; init; }
 
-    /// <summary>Scores by id; the pair whose piece has the highest score merges first.</summary>
+    /// <summary>Scores by id: the pair whose piece has the highest merges first; in a unigram model, log-probabilities.</summary>
     public required float[] Scores { get; init; }
 
     /// <summary>Kinds by id.</summary>
     public required SentencePieceKind[] Kinds { get; init; }
+
+    /// <summary>Text is cut where the sum of scores is highest; otherwise pieces merge.</summary>
+    public bool IsUnigram { get; init; }
 
     /// <summary>Characters without a piece are written in bytes.</summary>
     public bool HasByteFallback { get; init; }
@@ -75,7 +79,7 @@ internal sealed record SentencePieceModel
         List<float> scores = [];
         List<SentencePieceKind> kinds = [];
         SentencePieceModel model = new() { Pieces = [], Scores = [], Kinds = [], BosId = 1, EosId = 2 };
-        bool merges = false;
+        long type = UnigramModelType;
         ProtobufReader reader = new(content, file);
         while (reader.TryReadField(out ProtobufField field))
         {
@@ -85,7 +89,7 @@ internal sealed record SentencePieceModel
                     ReadPiece(reader.Open(field), pieces, scores, kinds);
                     break;
                 case 2:
-                    model = ReadTrainer(reader.Open(field), model, out merges);
+                    model = ReadTrainer(reader.Open(field), model, ref type);
                     break;
                 case 3:
                     model = ReadNormalizer(reader.Open(field), model);
@@ -94,8 +98,8 @@ internal sealed record SentencePieceModel
         }
 
         RejectIf(pieces.Count is 0 or > Vocabulary.LargestId, file, $"holds {pieces.Count} pieces; between 1 and {Vocabulary.LargestId} are read");
-        RejectIf(!merges, file, "is not of the merging kind (model_type BPE), which is the only one supported");
-        return model with { Pieces = [.. pieces], Scores = [.. scores], Kinds = [.. kinds] };
+        RejectIf(type is not (UnigramModelType or MergingModelType), file, $"is of the kind (model_type) {type}; unigram ({UnigramModelType}) and BPE ({MergingModelType}) are supported");
+        return model with { IsUnigram = type == UnigramModelType, Pieces = [.. pieces], Scores = [.. scores], Kinds = [.. kinds] };
     }
 
     /// <summary>Writes the model as a file.</summary>
@@ -112,7 +116,7 @@ internal sealed record SentencePieceModel
         }
 
         ProtobufWriter trainer = new();
-        trainer.WriteNumber(3, MergingModel);
+        trainer.WriteNumber(3, IsUnigram ? UnigramModelType : MergingModelType);
         trainer.WriteNumber(35, HasByteFallback ? 1 : 0);
         trainer.WriteNumber(40, UnknownId);
         trainer.WriteNumber(41, BosId ?? -1);
@@ -155,15 +159,14 @@ internal sealed record SentencePieceModel
         kinds.Add(kind);
     }
 
-    private static SentencePieceModel ReadTrainer(ProtobufReader reader, SentencePieceModel model, out bool merges)
+    private static SentencePieceModel ReadTrainer(ProtobufReader reader, SentencePieceModel model, ref long type)
     {
-        merges = false;
         while (reader.TryReadField(out ProtobufField field))
         {
             switch (field.Number)
             {
                 case 3:
-                    merges = reader.Number(field) == MergingModel;
+                    type = reader.Number(field);
                     break;
                 case 24 when reader.Number(field) != 0:
                     throw reader.Wrong("treat_whitespace_as_suffix is not supported");

@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace MoeSharp.Tokenization;
 
 /// <summary>
-/// Builds a tokenizer from a SentencePiece model that merges by score. Texts are encoded as SentencePiece does, with one addition:
+/// Builds a tokenizer from a SentencePiece model, merging or unigram. Texts are encoded as SentencePiece does, with one addition:
 /// control tokens written out in the text are recognised, and the text after one begins anew, with its own leading blank.
 /// </summary>
 internal static class SentencePieceTokenizer
@@ -32,10 +32,6 @@ internal static class SentencePieceTokenizer
         JsonPlace? configRoot = configDocument is null ? null : new JsonPlace(configDocument.RootElement, configFile, "");
         Vocabulary vocabulary = ReadVocabulary(model, file, configRoot);
         TokenizerSettings settings = configRoot is JsonPlace root ? TokenizerSettings.Read(root, vocabulary) : TokenizerSettings.None;
-        int[]? byteTokens = model.HasByteFallback ? ReadByteTokens(model) : null;
-        MergeTable merges = ReadMerges(model, file, vocabulary.ModelTokens, out bool joinsWords);
-        bool hasWordStart = !joinsWords && model.EscapeWhitespaces;
-        CharacterSymbols symbols = new(ReadCharacters(vocabulary.ModelTokens), byteTokens, IdInside(model.UnknownId, model), fuseUnknown: true);
         return new Tokenizer(new TokenizerParts
         {
             Source = file,
@@ -46,7 +42,7 @@ internal static class SentencePieceTokenizer
             NormalizedTokens = ReadUserDefined(model, vocabulary),
             Normalizer = ReadNormalizer(model, file),
             PreTokenizers = [],
-            Model = new BpeModel(merges, symbols, wholePieces: null, hasWordStart ? Encoding.UTF8.GetBytes([BlankStandIn]) : null),
+            Model = model.IsUnigram ? ReadUnigram(model, file, vocabulary.ModelTokens) : ReadMerging(model, file, vocabulary.ModelTokens),
             Decoder = new TokenDecoder
             {
                 HasByteFallback = model.HasByteFallback,
@@ -62,6 +58,22 @@ internal static class SentencePieceTokenizer
             FileBytes = content ?? model.Write(),
             ConfigBytes = config,
         });
+    }
+
+    private static BpeModel ReadMerging(SentencePieceModel model, string file, Dictionary<string, int> modelTokens)
+    {
+        int[]? byteTokens = model.HasByteFallback ? ReadByteTokens(model) : null;
+        MergeTable merges = ReadMerges(model, file, modelTokens, out bool joinsWords);
+        bool hasWordStart = !joinsWords && model.EscapeWhitespaces;
+        CharacterSymbols symbols = new(ReadCharacters(modelTokens), byteTokens, IdInside(model.UnknownId, model), fuseUnknown: true);
+        return new BpeModel(merges, symbols, wholePieces: null, hasWordStart ? Encoding.UTF8.GetBytes([BlankStandIn]) : null);
+    }
+
+    private static UnigramModel ReadUnigram(SentencePieceModel model, string file, Dictionary<string, int> modelTokens)
+    {
+        int unknown = IdInside(model.UnknownId, model)
+            ?? throw new FileFormatException($"{file}: the id of the unknown piece is {model.UnknownId}, but there are {model.Pieces.Length} pieces; a unigram model needs one.");
+        return new UnigramModel([.. modelTokens.Select(entry => new ScoredToken(entry.Key, entry.Value, model.Scores[entry.Value]))], unknown, model.HasByteFallback ? ReadByteTokens(model) : null);
     }
 
     private static int? IdInside(int? id, SentencePieceModel model) => id is int given && given < model.Pieces.Length ? given : null;

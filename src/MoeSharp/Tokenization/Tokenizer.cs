@@ -208,6 +208,9 @@ public sealed class Tokenizer
         }
     }
 
+    /// <summary>Text is cut where the sum of scores is highest, not merged.</summary>
+    internal bool IsUnigram => _parts.Model is UnigramModel;
+
     /// <summary>Encodes valid UTF-8 with the caller's scratch; its counters tell the work.</summary>
     internal void EncodeValid(ReadOnlySpan<byte> text, List<int> ids, EncodeScratch scratch)
     {

@@ -24,8 +24,8 @@ internal sealed record TokenizerParts
     /// <summary>Steps that cut text into pieces.</summary>
     public required IReadOnlyList<PreTokenizer> PreTokenizers { get; init; }
 
-    /// <summary>Merges inside pieces.</summary>
-    public required BpeModel Model { get; init; }
+    /// <summary>Turns pieces into ids.</summary>
+    public required PieceModel Model { get; init; }
 
     /// <summary>How tokens read back.</summary>
     public required TokenDecoder Decoder { get; init; }

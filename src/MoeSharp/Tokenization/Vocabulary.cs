@@ -17,11 +17,15 @@ internal sealed record Vocabulary(
     /// <summary>The search for added tokens costs up to their length at each place; published ones stay under 100 characters.</summary>
     public const int LongestAddedToken = 1024;
 
+    /// <summary>The <c>model.type</c> whose <c>vocab</c> is a list of tokens and scores, not a mapping from tokens to ids.</summary>
+    public const string UnigramType = "Unigram";
+
     /// <summary>Reads <c>model.vocab</c> and <c>added_tokens</c>.</summary>
     public static Vocabulary Read(JsonPlace root)
     {
         List<AddedToken> addedTokens = ReadAddedTokens(root.Member("added_tokens"));
-        Dictionary<string, int> modelTokens = ReadModelTokens(root.Member("model").Member("vocab"));
+        JsonPlace model = root.Member("model");
+        Dictionary<string, int> modelTokens = model.Member("type").TextOrNull() == UnigramType ? ReadScoredTokens(model.Member("vocab")) : ReadModelTokens(model.Member("vocab"));
         string?[] tokens = new string?[Math.Max(modelTokens.Values.Max(), addedTokens.Count == 0 ? -1 : addedTokens[^1].Id) + 1];
         foreach ((string token, int id) in modelTokens)
         {
@@ -80,6 +84,29 @@ internal sealed record Vocabulary(
 
         place.RejectIf(idOfToken.Count == 0, "is empty");
         return idOfToken;
+    }
+
+    private static Dictionary<string, int> ReadScoredTokens(JsonPlace place)
+    {
+        place.Expect(JsonValueKind.Array);
+        int count = place.Value.GetArrayLength();
+        place.RejectIf(count is 0 or > LargestId, $"has {count} tokens; between 1 and {LargestId} are read");
+        Dictionary<string, int> idOfToken = new(count, StringComparer.Ordinal);
+        foreach (JsonPlace entry in place.Elements())
+        {
+            string token = TokenOf(entry);
+            place.RejectIf(!idOfToken.TryAdd(token, idOfToken.Count), $"holds '{token}' twice");
+        }
+
+        return idOfToken;
+    }
+
+    /// <summary>The token of a pair of token and score.</summary>
+    public static string TokenOf(JsonPlace entry)
+    {
+        entry.Expect(JsonValueKind.Array);
+        entry.RejectIf(entry.Value.GetArrayLength() != 2, "is not a token and its score");
+        return new JsonPlace(entry.Value[0], entry.File, $"{entry.Path}[0]").Text();
     }
 
     private static string NameOf(JsonProperty property, JsonPlace place)

@@ -1,4 +1,5 @@
 using MoeSharp.Execution;
+using MoeSharp.Moe.Balance;
 
 namespace MoeSharp.Training;
 
@@ -53,15 +54,7 @@ public sealed class LoadTable
         double worst = 0;
         foreach (long[] counts in _counts)
         {
-            long sum = 0;
-            long largest = 0;
-            foreach (long count in counts)
-            {
-                sum += count;
-                largest = Math.Max(largest, count);
-            }
-
-            worst = sum == 0 ? worst : Math.Max(worst, (double)largest * counts.Length / sum);
+            worst = Math.Max(worst, LoadImbalance.MaxOverMean(counts));
         }
 
         return worst;

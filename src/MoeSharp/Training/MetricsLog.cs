@@ -1,6 +1,7 @@
 using System.Buffers;
-using System.Text;
 using System.Text.Json;
+using System.Text;
+using MoeSharp.Execution;
 
 namespace MoeSharp.Training;
 
@@ -33,9 +34,14 @@ public sealed class MetricsLog : IDisposable
     {
         Begin(metrics.Step, metrics.Tokens);
         Number("loss", metrics.Loss);
-        Number("expert_loss", metrics.ExpertLoss);
-        Number("device_loss", metrics.DeviceLoss);
-        Number("z_loss", metrics.ZLoss);
+        for (AuxiliaryLoss kind = 0; (int)kind < AuxiliaryLosses.Count; kind++)
+        {
+            if (kind is AuxiliaryLoss.ExpertLevel or AuxiliaryLoss.DeviceLevel or AuxiliaryLoss.ZLoss || metrics.Losses[kind] != 0)
+            {
+                Number(AuxiliaryLossNames.Of(kind), metrics.Losses[kind]);
+            }
+        }
+
         Number("grad_norm", metrics.GradientNorm);
         Number("learning_rate", metrics.LearningRate);
         Number("load_max_over_mean", metrics.LoadMaxOverMean);

@@ -1,3 +1,5 @@
+using MoeSharp.Execution;
+
 namespace MoeSharp.Training;
 
 /// <summary>What one optimiser step computed and how fast.</summary>
@@ -12,14 +14,8 @@ public readonly record struct StepMetrics
     /// <summary>Language-model loss, nats per target; no auxiliary loss in it.</summary>
     public required double Loss { get; init; }
 
-    /// <summary>Expert-level balance loss without its factor, mean over the MoE layers; 1 when balanced.</summary>
-    public required double ExpertLoss { get; init; }
-
-    /// <summary>Device-level balance loss without its factor, mean over the MoE layers; 0 when off.</summary>
-    public required double DeviceLoss { get; init; }
-
-    /// <summary>Router z-loss without its factor, mean over the MoE layers; 0 when off.</summary>
-    public required double ZLoss { get; init; }
+    /// <summary>Auxiliary losses without their factors, mean over the MoE layers; 0 where one is off.</summary>
+    public required AuxiliaryLosses Losses { get; init; }
 
     /// <summary>Global gradient norm before clipping.</summary>
     public required double GradientNorm { get; init; }

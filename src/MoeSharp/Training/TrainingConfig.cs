@@ -100,11 +100,7 @@ public sealed record TrainingConfig
         Require(Schedule.FirstDropAt is >= 0 and <= 1 && Schedule.SecondDropAt >= Schedule.FirstDropAt, $"schedule.first_drop_at {Schedule.FirstDropAt} and second_drop_at {Schedule.SecondDropAt} must be shares of the run in this order");
         Require(Schedule.DropFactor is > 0 and <= 1, $"schedule.drop_factor {Schedule.DropFactor} must lie above 0 and not above 1");
         Require(Schedule.FinalShare is >= 0 and <= 1, $"schedule.final_share {Schedule.FinalShare} must lie between 0 and 1");
-        Require(Balance.ExpertAlpha >= 0 && Balance.DeviceAlpha >= 0 && Balance.ZLossAlpha >= 0 && Balance.CommunicationAlpha >= 0 && Balance.BiasUpdateSpeed >= 0, "balance.expert_alpha, device_alpha, communication_alpha, z_loss_alpha and bias_update_speed must not be negative");
-        Require(Balance.NumDeviceGroups >= 1, $"balance.num_device_groups {Balance.NumDeviceGroups} must be at least 1");
-        Require(Balance.MaxDevicesPerToken >= 1, $"balance.max_devices_per_token {Balance.MaxDevicesPerToken} must be at least 1");
-        Require(Balance.BiasUpdateSpeed == 0 || Model?.Moe is { HasSelectionBias: true }, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
-        Require(Model?.Moe is not { } moe || (Balance.DeviceAlpha == 0 && Balance.CommunicationAlpha == 0) || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {Model?.Moe?.NumExperts} routed experts of the model");
+        RequireBalance(Require);
         Require(Model is null || Batch.SequenceLength <= Model.MaxPositionEmbeddings, $"batch.sequence_length {Batch.SequenceLength} is longer than the model's max_position_embeddings {Model?.MaxPositionEmbeddings}; shorten it, or set model.max_position_embeddings");
         Require(Model is null || TrainingLimits.Of(Model).Count == 0, $"model_type '{Model?.ModelType}' cannot be trained: there is no backward pass for {(Model is null ? "" : string.Join(", ", TrainingLimits.Of(Model)))}. Train an architecture without");
         Require(Validation.EverySteps >= 0 && Validation.Tokens >= 0, "validation.every_steps and validation.tokens must not be negative");
@@ -115,6 +111,34 @@ public sealed record TrainingConfig
         {
             throw new ConfigurationException(string.Join(Environment.NewLine, problems.Select(problem => $"{source}: {problem}.")));
         }
+    }
+
+    private void RequireBalance(Action<bool, string> require)
+    {
+        float[] factors =
+        [
+            Balance.ExpertAlpha, Balance.DeviceAlpha, Balance.CommunicationAlpha, Balance.FirstChoiceAlpha, Balance.SequenceAlpha, Balance.BatchAlpha,
+            Balance.ImportanceAlpha, Balance.LoadAlpha, Balance.ZLossAlpha, Balance.BiasUpdateSpeed,
+        ];
+        require(Array.TrueForAll(factors, factor => factor >= 0), "the factors of balance (expert_alpha, device_alpha, communication_alpha, first_choice_alpha, sequence_alpha, batch_alpha, importance_alpha, load_alpha, z_loss_alpha, bias_update_speed) must not be negative");
+        require(Balance.NumDeviceGroups >= 1, $"balance.num_device_groups {Balance.NumDeviceGroups} must be at least 1");
+        require(Balance.MaxDevicesPerToken >= 1, $"balance.max_devices_per_token {Balance.MaxDevicesPerToken} must be at least 1");
+        require(Balance.Scope != BalanceScope.Group || Balance.GroupTokens > 0, "balance.scope 'group' needs balance.group_tokens, the tokens of a group");
+        require(Balance.Scope == BalanceScope.Group || Balance.GroupTokens == 0, $"balance.group_tokens {Balance.GroupTokens} is for balance.scope 'group'; set it to 0");
+        if (Model?.Moe is not { } moe)
+        {
+            require(Balance.BiasUpdateSpeed == 0, "balance.bias_update_speed is for models with experts that have a selection bias; set it to 0");
+            return;
+        }
+
+        bool usesDevices = Balance.DeviceAlpha != 0 || Balance.CommunicationAlpha != 0;
+        require(Balance.BiasUpdateSpeed == 0 || moe.HasSelectionBias, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
+        require(!usesDevices || Balance.ExpertDevices.Count > 0 || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {moe.NumExperts} routed experts of the model; or say in balance.expert_devices which device each expert is on");
+        require(Balance.ExpertDevices.Count == 0 || (Balance.ExpertDevices.Count == moe.NumExperts && Balance.ExpertDevices.All(device => device >= 0 && device < moe.NumExperts)), $"balance.expert_devices must give a device from 0 for each of the {moe.NumExperts} routed experts");
+        require(!usesDevices || Balance.NumDeviceGroups > 1 || Balance.ExpertDevices.Count > 0, "balance.device_alpha and communication_alpha need groups of experts: set balance.num_device_groups or expert_devices");
+        require(moe.Router.HasScores || !Balance.NeedsScores, $"the router '{moe.Router.Name}' scores nothing that a balance loss could act on; set balance.expert_alpha and the other factors to 0");
+        require(moe.Router.HasChoiceChances || Balance.LoadAlpha == 0, $"balance.load_alpha is for routers whose choices carry noise (noisy_top_k); '{moe.Router.Name}' has none, so set it to 0");
+        require(moe.Scoring != RouterScoring.Sigmoid || Balance.ZLossAlpha == 0, "balance.z_loss_alpha needs a softmax; this model's router scores with a sigmoid, so set it to 0");
     }
 }
 

@@ -1,8 +1,12 @@
+using MoeSharp.Execution;
+
 namespace MoeSharp.Training;
 
 /// <summary>The files that a run's numbers go to: metrics.jsonl and a TensorBoard event file.</summary>
 public sealed class TrainingLog : IDisposable
 {
+    private static readonly string[] s_lossSeries = [.. Enum.GetValues<AuxiliaryLoss>().Select(kind => "balance/" + AuxiliaryLossNames.Of(kind))];
+
     private readonly MetricsLog _metrics;
     private readonly TensorBoardWriter _events;
     private readonly double _peakGflops;
@@ -34,9 +38,14 @@ public sealed class TrainingLog : IDisposable
         _events.Scalar("train/loss", metrics.Step, metrics.Loss);
         _events.Scalar("train/grad_norm", metrics.Step, metrics.GradientNorm);
         _events.Scalar("train/learning_rate", metrics.Step, metrics.LearningRate);
-        _events.Scalar("balance/expert_loss", metrics.Step, metrics.ExpertLoss);
-        _events.Scalar("balance/device_loss", metrics.Step, metrics.DeviceLoss);
-        _events.Scalar("balance/z_loss", metrics.Step, metrics.ZLoss);
+        for (AuxiliaryLoss kind = 0; (int)kind < AuxiliaryLosses.Count; kind++)
+        {
+            if (kind == AuxiliaryLoss.ExpertLevel || metrics.Losses[kind] != 0)
+            {
+                _events.Scalar(s_lossSeries[(int)kind], metrics.Step, metrics.Losses[kind]);
+            }
+        }
+
         _events.Scalar("balance/load_max_over_mean", metrics.Step, metrics.LoadMaxOverMean);
         _events.Scalar("balance/dead_experts", metrics.Step, metrics.NumDeadExperts);
         _events.Scalar("speed/tokens_per_second", metrics.Step, metrics.TokensPerSecond);

@@ -77,9 +77,7 @@ public sealed class TrainingStep : IDisposable
             Step = step,
             Tokens = tokensDone + numTokens,
             Loss = sums.Loss / numTargets,
-            ExpertLoss = sums.ExpertLoss / layers,
-            DeviceLoss = _config.Balance.DeviceAlpha > 0 ? sums.DeviceLoss / layers : 0,
-            ZLoss = _config.Balance.ZLossAlpha > 0 ? sums.ZLoss / layers : 0,
+            Losses = Reported(sums.Losses, 1 / layers),
             GradientNorm = norm,
             LearningRate = learningRate,
             LoadMaxOverMean = Load.MaxOverMean(),
@@ -100,6 +98,16 @@ public sealed class TrainingStep : IDisposable
         _context.Dispose();
     }
 
+    // Device-level and z-loss are measured where they could be on; they are shown where they are.
+    private AuxiliaryLosses Reported(in AuxiliaryLosses sums, double factor)
+    {
+        AuxiliaryLosses losses = default;
+        losses.Add(sums, factor);
+        losses[AuxiliaryLoss.DeviceLevel] = _config.Balance.DeviceAlpha > 0 ? losses[AuxiliaryLoss.DeviceLevel] : 0;
+        losses[AuxiliaryLoss.ZLoss] = _config.Balance.ZLossAlpha > 0 ? losses[AuxiliaryLoss.ZLoss] : 0;
+        return losses;
+    }
+
     private void MoveSelectionBiases()
     {
         for (int index = 0; index < Load.NumLayers && _config.Balance.BiasUpdateSpeed > 0; index++)
@@ -118,6 +126,7 @@ public sealed class TrainingStep : IDisposable
         Sums sums = default;
         for (int pass = 0; pass < numPasses; pass++)
         {
+            _context.MicroBatch = pass;
             _context.NoiseSeed = new SplitMix64(_config.Seed, (ulong)(((Optimizer.StepsDone + 1) * numPasses) + pass)).Next();
             _batches.Next(_batch);
             Debug.Assert(_batch.Count == _config.Batch.TokensPerPass && _batch.CountTargets() == _batches.TargetsPerBatch, "the scale counts the targets beforehand");
@@ -126,9 +135,7 @@ public sealed class TrainingStep : IDisposable
             IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;
             for (int index = 0; index < layers.Count; index++)
             {
-                sums.ExpertLoss += layers[index].ExpertLoss;
-                sums.DeviceLoss += layers[index].DeviceLoss;
-                sums.ZLoss += layers[index].ZLoss;
+                sums.Losses.Add(layers[index].Losses, 1);
             }
 
             Load.Add(_context.Routing);
@@ -141,8 +148,6 @@ public sealed class TrainingStep : IDisposable
     {
         public long AttentionPairs;
         public double Loss;
-        public double ExpertLoss;
-        public double DeviceLoss;
-        public double ZLoss;
+        public AuxiliaryLosses Losses;
     }
 }

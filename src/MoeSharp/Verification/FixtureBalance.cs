@@ -21,7 +21,7 @@ internal sealed record FixtureBalance(BalanceConfig Config, float BiasUpdateSpee
     /// <exception cref="ConfigurationException">An option is not known.</exception>
     public static FixtureBalance Read(FixtureTraining training, ModelConfig model, bool isPerSequence)
     {
-        BalanceConfig config = new() { Scope = isPerSequence ? BalanceScope.Sequence : BalanceScope.Batch };
+        BalanceConfig config = new() { Scope = isPerSequence ? BalanceScope.Sequence : BalanceScope.MicroBatch };
         (float biasSpeed, int jointFactor) = (0f, 0);
         foreach ((string name, JsonElement value) in training.Options)
         {
@@ -69,11 +69,11 @@ internal sealed record FixtureBalance(BalanceConfig Config, float BiasUpdateSpee
         double total = loss;
         foreach (LayerRouting layer in record.Layers)
         {
-            parts[$"expert_balance.layer{layer.Layer}"] = layer.ExpertLoss;
-            parts[$"device_balance.layer{layer.Layer}"] = layer.DeviceLoss;
-            parts[$"comm_balance.layer{layer.Layer}"] = layer.CommunicationLoss;
-            total += (Config.DeviceAlpha * layer.DeviceLoss) + (Config.CommunicationAlpha * layer.CommunicationLoss) + (Config.ZLossAlpha * layer.ZLoss);
-            total += JointFactor > 0 ? 0 : Config.ExpertAlpha * layer.ExpertLoss;
+            parts[$"expert_balance.layer{layer.Layer}"] = layer.Losses[AuxiliaryLoss.ExpertLevel];
+            parts[$"device_balance.layer{layer.Layer}"] = layer.Losses[AuxiliaryLoss.DeviceLevel];
+            parts[$"comm_balance.layer{layer.Layer}"] = layer.Losses[AuxiliaryLoss.Communication];
+            total += (Config.DeviceAlpha * layer.Losses[AuxiliaryLoss.DeviceLevel]) + (Config.CommunicationAlpha * layer.Losses[AuxiliaryLoss.Communication]) + (Config.ZLossAlpha * layer.Losses[AuxiliaryLoss.ZLoss]);
+            total += JointFactor > 0 ? 0 : Config.ExpertAlpha * layer.Losses[AuxiliaryLoss.ExpertLevel];
         }
 
         if (JointFactor > 0)
@@ -83,7 +83,7 @@ internal sealed record FixtureBalance(BalanceConfig Config, float BiasUpdateSpee
             total += Config.ExpertAlpha * joint;
         }
 
-        parts["router_z"] = record.NumLayers > 0 ? record.Layers.Average(layer => layer.ZLoss) : 0;
+        parts["router_z"] = record.NumLayers > 0 ? record.Layers.Average(layer => layer.Losses[AuxiliaryLoss.ZLoss]) : 0;
         parts["total"] = total;
         return parts;
     }

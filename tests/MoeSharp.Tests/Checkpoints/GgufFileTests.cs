@@ -46,8 +46,6 @@ public sealed class GgufFileTests
         Assert.True(metadata.GetBool("flag"));
         Assert.Equal([-1L, 2L, 7L], metadata.GetIntegers("numbers"));
         Assert.Equal([-1.0, 2.0, 7.0], metadata.GetFloats("numbers"));
-        Assert.Equal([-1L, 2L], metadata.GetIntegerPerLayer("numbers", 2));
-        Assert.Equal([2L, 2L, 2L], metadata.GetIntegerPerLayer("deepseek.block_count", 3));
         Assert.Equal(["a", "\u00e9"], metadata.GetStrings("tokenizer.ggml.tokens").ToArray());
         Assert.Equal("\u00e9"u8.ToArray(), metadata.GetStrings("tokenizer.ggml.tokens")[1].ToArray());
         Assert.Equal(7, metadata.Keys.Count);
@@ -73,7 +71,6 @@ public sealed class GgufFileTests
             () => file.Metadata.GetIntegers("tokenizer.ggml.tokens"),
             () => file.Metadata.GetIntegers("deepseek.block_count"),
             () => file.Metadata.GetIntegers("nested"),
-            () => file.Metadata.GetIntegerPerLayer("numbers", 4),
             () => file.Metadata.GetString("absent"),
             () => file.Tensor("absent"),
         ];

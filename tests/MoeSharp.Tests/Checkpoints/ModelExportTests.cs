@@ -102,6 +102,24 @@ public sealed class ModelExportTests
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 
+    [Fact]
+    public void A_unigram_vocabulary_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        Directory.CreateDirectory(folder["hf"]);
+        foreach (string file in Directory.GetFiles(HuggingFace("olmoe")))
+        {
+            File.Copy(file, Path.Combine(folder["hf"], Path.GetFileName(file)));
+        }
+
+        File.WriteAllText(Path.Combine(folder["hf"], "tokenizer.json"), "{\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"a\", -1]]}}");
+        File.Delete(Path.Combine(folder["hf"], "tokenizer_config.json"));
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => Write(folder["hf"], folder["model.gguf"], WeightTarget.Native));
+
+        Assert.Contains("is a unigram vocabulary", error.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("deepseek-q8_0")]
     [InlineData("deepseek-q4_k_m")]
@@ -140,6 +158,35 @@ public sealed class ModelExportTests
             Assert.Equal(GgufModelTests.Values(left), GgufModelTests.Values(right));
         }
     }
+
+    [Theory]
+    [InlineData(false, "head")]
+    [InlineData(true, "embedding")]
+    public void A_file_has_the_formats_that_loading_gives(bool isTied, string head)
+    {
+        using TemporaryFolder folder = new();
+        ModelConfig config = TestModel.Small with { HiddenSize = 64, HeadDim = 16, AttentionBias = false, TieWordEmbeddings = isTied };
+        ModelFolder.Save(config, TestModel.Parameters(config, 1), folder["hf"], new ModelFolderOptions());
+        using ModelFiles files = ModelFiles.Open(folder["hf"]);
+        foreach (WeightTarget target in WeightTarget.All)
+        {
+            using (ModelFiles written = Written(files, folder[target.Name + ".gguf"], target))
+            {
+                Assert.Equal(Formats(files.Plan(target)), Formats(written.Plan(WeightTarget.Native)));
+            }
+        }
+
+        Assert.Contains((head, WeightFormat.Q8_0), Formats(files.Plan(WeightTarget.Parse("q4_0"))).Select(pair => (pair.Key, pair.Value))); // q6_k, were the rows long enough
+    }
+
+    private static ModelFiles Written(ModelFiles files, string path, WeightTarget target)
+    {
+        ModelExport.Write(files, path, new ExportOptions { Weights = target, Threads = 2 }, TestContext.Current.CancellationToken);
+        return ModelFiles.Open(path);
+    }
+
+    private static SortedDictionary<string, WeightFormat> Formats(IReadOnlyList<PlannedWeight> plan) =>
+        new(plan.ToDictionary(weight => weight.Name, weight => weight.IsPacked ? weight.Parts.Single().Format : WeightFormat.F32), StringComparer.Ordinal);
 
     [Fact]
     public void Columns_that_matter_keep_more_and_experts_without_text_are_kept()

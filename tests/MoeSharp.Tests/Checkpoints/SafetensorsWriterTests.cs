@@ -51,6 +51,14 @@ public sealed class SafetensorsWriterTests
     }
 
     [Fact]
+    public void A_file_that_cannot_be_finished_leaves_nothing()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Throws<ArgumentException>(() => SafetensorsWriter.WriteFile(folder["x"], [new NamedTensor("a", [2], new float[2]), new NamedTensor("b", [3], new float[2])]));
+        Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
+    }
+
+    [Fact]
     public void Data_starts_on_a_multiple_of_8()
     {
         using TemporaryFolder folder = new();

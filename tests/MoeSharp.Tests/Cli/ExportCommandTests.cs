@@ -51,7 +51,7 @@ public sealed class ExportCommandTests : IDisposable
 
     [Theory]
     [InlineData("there.gguf", "text.txt", "there.gguf exists")]
-    [InlineData("new.gguf", "absent.txt", "absent.txt does not exist")]
+    [InlineData("new.gguf", "absent.txt", "absent.txt: no such file")]
     [InlineData("new", "text.txt", "holds f32 or bf16")]
     public void Quantize_refuses_what_cannot_end_well_before_it_begins(string target, string check, string problem)
     {
@@ -64,6 +64,17 @@ public sealed class ExportCommandTests : IDisposable
         Assert.Equal(2, result.ExitCode);
         Assert.Contains(problem, result.Error, StringComparison.Ordinal);
         Assert.False(File.Exists(Path.Combine(_folder, "new.gguf")));
+    }
+
+    [Fact]
+    public void Help_tells_what_formats_and_activations_are_about()
+    {
+        string convert = string.Join(' ', MoeProcess.Run(".", "convert", "--help").Output.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        string generate = string.Join(' ', MoeProcess.Run(".", "generate", "--help").Output.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+
+        Assert.Contains("Formats of the matrices in the new file", convert, StringComparison.Ordinal);
+        Assert.DoesNotContain("in memory", convert, StringComparison.Ordinal);
+        Assert.Contains("[default: int8]", generate, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -51,7 +51,7 @@ public sealed class TokenizerCommandTests
     [InlineData("at least 258", "train", "--data", "corpus.txt", "--vocab-size", "100", "--out", "out")]
     [InlineData("missing.txt", "train", "--data", "missing.txt", "--vocab-size", "300", "--out", "out")]
     [InlineData("There is no tokenizer at", "encode", "--tokenizer", "nowhere", "--text", "a")]
-    [InlineData("There is no file", "encode", "--tokenizer", "vocabulary", "--text-file", "missing.txt")]
+    [InlineData("missing.txt: no such file", "encode", "--tokenizer", "vocabulary", "--text-file", "missing.txt")]
     [InlineData("Give one of them", "encode", "--tokenizer", "vocabulary", "--text-file", "corpus.txt", "--text", "a")]
     [InlineData("no token with id 99999", "decode", "--tokenizer", "vocabulary", "99999")]
     public void Wrong_input_is_answered_with_a_remedy(string remedy, params string[] arguments)

@@ -121,7 +121,7 @@ public sealed class EngineArchitectureTests
     private static Generation Add(EngineScheduler scheduler, LanguageModel model, int[] prompt, int maxTokens)
     {
         GenerationOptions options = new() { MaxTokens = maxTokens, Sampling = new SamplingOptions { Temperature = 0.7f, Seed = 3 } };
-        Generation generation = new(new GenerationRequest(prompt, options), maxTokens, [], () => throw new InvalidOperationException("no text here"));
+        Generation generation = new(new GenerationRequest(prompt, options), maxTokens, [], () => throw new InvalidOperationException("no text here"), TimeProvider.System);
         scheduler.Add(generation);
         return generation;
     }

@@ -317,6 +317,51 @@ public sealed class EngineSchedulerTests
     }
 
     [Fact]
+    public void A_request_is_refused_when_its_turn_has_not_come_in_time()
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers);
+        StoppedClock time = new();
+        List<Generation> left = [];
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions { MaxSequences = 1 }) { OnTakenUp = left.Add };
+        Generation running = Add(scheduler, Prompt(1), 30, 0.8f);
+        Generation[] waiting = [.. new[] { 5, 9, 0 }.Select(seconds => NewGeneration(new GenerationRequest([1, 2], Options(3, 0f)) { MaxWait = TimeSpan.FromSeconds(seconds) }, time))];
+        Array.ForEach(waiting[..2], scheduler.Add);
+        scheduler.Step();
+        time.Now = TimeSpan.FromSeconds(4.9);
+        scheduler.Step();
+        Assert.Equal(2, scheduler.Statistics.Waiting);
+        time.Now = TimeSpan.FromSeconds(5);
+        scheduler.Step();
+        EngineBusyException refusal = Assert.IsType<EngineBusyException>(waiting[0].Completion.Exception!.InnerException);
+        Assert.Contains("waited 5.0 s", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal([running, waiting[0]], left); // the queue has room again
+        Assert.Equal((1, 1), (scheduler.Statistics.Running, scheduler.Statistics.Waiting));
+        RunToEnd(scheduler);
+        time.Now = TimeSpan.FromSeconds(100); // whoever was begun is not late any more
+        Assert.True(waiting[1].Completion.IsCompletedSuccessfully);
+        scheduler.Add(waiting[2]);
+        RunToEnd(scheduler);
+        Assert.True(waiting[2].Completion.IsCompletedSuccessfully, "nobody was before it");
+    }
+
+    [Fact]
+    public void A_text_that_was_set_aside_is_not_refused_for_the_time_it_waits_again()
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers);
+        StoppedClock time = new();
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions { CacheBytes = 4 * ModelCacheLayout.Of(model.Config).PageBytes });
+        Generation[] texts = [.. Enumerable.Range(0, 2).Select(n => NewGeneration(new GenerationRequest(Prompt(n)[..50], Options(100, 0.8f)) { MaxWait = TimeSpan.FromSeconds(1) }, time))];
+        Array.ForEach(texts, scheduler.Add);
+        scheduler.Step();
+        time.Now = TimeSpan.FromSeconds(100);
+        RunToEnd(scheduler);
+        Assert.True(scheduler.Statistics.Preemptions > 0, "the pool was too large to test anything");
+        Assert.All(texts, text => Assert.True(text.Completion.IsCompletedSuccessfully));
+    }
+
+    [Fact]
     public void A_waiting_request_costs_no_memory_of_the_size_of_the_vocabulary()
     {
         const int LargeVocab = 8192;
@@ -384,8 +429,10 @@ public sealed class EngineSchedulerTests
         return generation;
     }
 
-    private static Generation NewGeneration(int[] prompt, GenerationOptions options) =>
-        new(new GenerationRequest(prompt, options), options.MaxTokens!.Value, [], () => throw new InvalidOperationException("no text here"));
+    private static Generation NewGeneration(int[] prompt, GenerationOptions options) => NewGeneration(new GenerationRequest(prompt, options), TimeProvider.System);
+
+    private static Generation NewGeneration(GenerationRequest request, TimeProvider time) =>
+        new(request, request.Options.MaxTokens!.Value, [], () => throw new InvalidOperationException("no text here"), time);
 
     private static Generation Run(EngineScheduler scheduler, int[] prompt, int maxTokens)
     {
@@ -435,5 +482,14 @@ public sealed class EngineSchedulerTests
         {
             Assert.True(full.AsSpan((PromptLength - 1 + step) * Vocab, Vocab).SequenceEqual(logits[step]), $"logits of token {step}");
         }
+    }
+
+    private sealed class StoppedClock : TimeProvider
+    {
+        public TimeSpan Now { get; set; }
+
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+        public override long GetTimestamp() => Now.Ticks;
     }
 }

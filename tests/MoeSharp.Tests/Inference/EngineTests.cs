@@ -124,6 +124,7 @@ public sealed class EngineTests : IDisposable
         using Engine engine = NewEngine(new EngineOptions { CacheBytes = 1 }); // one page
         Assert.Contains("cache", Assert.Throws<ConfigurationException>(() => engine.Submit(Long(1), Cancellation)).Message, StringComparison.Ordinal);
         Assert.Throws<ConfigurationException>(() => engine.Submit(new GenerationRequest([], new GenerationOptions()), Cancellation));
+        Assert.Throws<ConfigurationException>(() => engine.Submit(new GenerationRequest([1], new GenerationOptions { MaxTokens = 1 }) { MaxWait = TimeSpan.FromSeconds(-1) }, Cancellation));
         Assert.Throws<ConfigurationException>(() => engine.Submit(new GenerationRequest([_model.Config.VocabSize], new GenerationOptions { MaxTokens = 1 }), Cancellation));
         Assert.Throws<ConfigurationException>(() => engine.Submit(new GenerationRequest([1], new GenerationOptions { MaxTokens = 1, Stop = [""] }), Cancellation));
         Assert.Throws<ConfigurationException>(() => new EngineOptions { ChunkTokens = 0, MaxSequences = 0 }.Validate());

@@ -17,7 +17,7 @@ public sealed class LanguageModelTests
     public void Loss_and_every_gradient_equal_the_double_precision_reference(string variant)
     {
         ModelConfig config = ConfigOf(variant);
-        BalanceConfig balance = variant == "batch_scope" ? Balance with { Scope = BalanceScope.Batch } : Balance;
+        BalanceConfig balance = variant == "batch_scope" ? Balance with { Scope = BalanceScope.MicroBatch } : Balance;
         using WorkerPool workers = new(2);
         using LanguageModel model = Create(config, workers);
         using ForwardContext context = new(workers);

@@ -1,6 +1,7 @@
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 using MoeSharp.Moe;
 using MoeSharp.Moe.Balance;
 using MoeSharp.Tensors;
@@ -25,7 +26,8 @@ public sealed class BalanceLossTests
     {
         // Token 0 stays in group 0, token 1 uses both; M = 2: f'' = 2 / (2 * 2) * (2, 1).
         double[] slopes = new double[4];
-        double loss = CommunicationLoss.Measure([0, 1, 2, 0], 2, [0.4, 0.1, 0.3, 0.2], 2, 2, 10, slopes);
+        GroupUse use = new() { NumTokens = 2, TopK = 2, ExpertIds = [0, 1, 2, 0], Loads = [], FirstLoads = [], MeanScores = [0.4, 0.1, 0.3, 0.2] };
+        double loss = CommunicationLoss.Measure(use, DeviceGroups.Contiguous(4, 2), 2, 10, slopes);
         Assert.Equal((1 * 0.5) + (0.5 * 0.5), loss, 12);
         Assert.Equal([10.0, 10.0, 5.0, 5.0], slopes);
     }
@@ -33,8 +35,8 @@ public sealed class BalanceLossTests
     [Fact]
     public void Balanced_communication_is_one()
     {
-        double[] even = [0.25, 0.25, 0.25, 0.25];
-        Assert.Equal(1.0, CommunicationLoss.Measure([0, 2, 1, 3, 3, 0], 2, even, 2, 2, 0, new double[4]), 12);
+        GroupUse use = new() { NumTokens = 3, TopK = 2, ExpertIds = [0, 2, 1, 3, 3, 0], Loads = [], FirstLoads = [], MeanScores = [0.25, 0.25, 0.25, 0.25] };
+        Assert.Equal(1.0, CommunicationLoss.Measure(use, DeviceGroups.Contiguous(4, 2), 2, 0, new double[4]), 12);
     }
 
     [Fact]
@@ -141,6 +143,64 @@ public sealed class BalanceLossTests
         Assert.Contains("bias_update_speed", Assert.Throws<ConfigurationException>(() => (config with { Balance = config.Balance with { BiasUpdateSpeed = 0.1f } }).Validate("test")).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("balance.scope=group", "group_tokens")]
+    [InlineData("balance.group_tokens=8", "scope 'group'")]
+    [InlineData("balance.device_alpha=0.1", "num_device_groups or expert_devices")]
+    [InlineData("balance.load_alpha=0.1", "noisy_top_k")]
+    [InlineData("balance.importance_alpha=-1", "must not be negative")]
+    [InlineData("balance.expert_devices=[0]", "expert_devices must give a device")]
+    public void A_setting_that_could_do_nothing_is_refused(string setting, string says) =>
+        Assert.Contains(says, Assert.Throws<ConfigurationException>(() => TinyText.Config(setting).Validate("test")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Losses_of_a_router_without_scores_are_refused()
+    {
+        TrainingConfig config = TinyText.Config();
+        config = config with { Model = config.Model! with { Moe = config.Model.Moe! with { Router = new HashRouterConfig() } } };
+        Assert.Contains("'hash' scores nothing", Assert.Throws<ConfigurationException>(() => config.Validate("test")).Message, StringComparison.Ordinal);
+        (config with { Balance = new BalanceConfig() }).Validate("test");
+    }
+
+    [Fact]
+    public void Loads_of_the_global_batch_are_those_of_the_step_so_far()
+    {
+        using WorkerPool workers = new(1);
+        using ForwardContext context = new(workers);
+        List<Parameter> parameters = [];
+        MoeLayer layer = MoeAssembly.Build(new MoePlace(0, "layers.0.moe", Hidden, parameters), s_moe);
+        parameters.ForEach(parameter => NormalFill.Fill(workers, (ulong)parameter.Name.Length, 0.6f, parameter.Value));
+        BalanceConfig balance = new() { Scope = BalanceScope.GlobalBatch, ExpertAlpha = 1f };
+        context.Routing.CaptureTokens = true;
+        double[] slots = new double[Experts];
+        for (int step = 0; step < 2; step++)
+        {
+            Array.Clear(slots); // a new step begins anew
+            for (int pass = 0; pass < 3; pass++)
+            {
+                context.MicroBatch = pass;
+                LayerRouting record = Run(layer, KernelCheck.Random(Tokens * Hidden, (10 * step) + pass), balance, context);
+                Array.ForEach(record.ExpertIds, expert => slots[expert]++);
+                double expected = Enumerable.Range(0, Experts).Sum(expert => slots[expert] * Experts / ((pass + 1) * Tokens * TopK) * record.RouterProbs.Where((_, index) => index % Experts == expert).Average(value => (double)value));
+                Assert.Equal(expected, record.Losses[AuxiliaryLoss.ExpertLevel], 1e-6);
+            }
+        }
+
+        parameters.ForEach(parameter => parameter.Dispose());
+    }
+
+    private static LayerRouting Run(MoeLayer layer, float[] x, BalanceConfig balance, ForwardContext context)
+    {
+        TokenBatch batch = new();
+        batch.Resize(Tokens, Tokens);
+        context.BeginTraining(batch, balance, 1f);
+        Tensor input = context.Pool.Rent(new Shape(Tokens, Hidden));
+        x.CopyTo(input.Data);
+        layer.Forward(input, context);
+        context.EndPass();
+        return context.Routing.Layers[0];
+    }
+
     private static double Differentiate(MoeLayer[] layers, float[] x, BalanceConfig balance, ForwardContext context)
     {
         TokenBatch batch = new();
@@ -154,7 +214,7 @@ public sealed class BalanceLossTests
         }
 
         context.Tape!.Backward(context);
-        double loss = (balance.ExpertAlpha * JointExpertLoss.Measure(context.Routing)) + (balance.CommunicationAlpha * context.Routing.Layers.Sum(layer => layer.CommunicationLoss));
+        double loss = (balance.ExpertAlpha * JointExpertLoss.Measure(context.Routing)) + (balance.CommunicationAlpha * context.Routing.Layers.Sum(layer => layer.Losses[AuxiliaryLoss.Communication]));
         context.EndPass();
         return loss;
     }

@@ -84,10 +84,10 @@ public sealed class MoeLayerTests
         layer.MakeRouterIdentity();
         float[] balanced = [.. Enumerable.Range(0, 3 * Experts).SelectMany(t => Unit(t % Experts, 100f))];
         layer.ForwardBackward(balanced, 0.01f, 0f);
-        Assert.Equal(1.0, layer.Context.Routing.Layers[0].ExpertLoss, 1e-6);
+        Assert.Equal(1.0, layer.Context.Routing.Layers[0].Losses[AuxiliaryLoss.ExpertLevel], 1e-6);
         float[] collapsed = [.. Enumerable.Range(0, 3 * Experts).SelectMany(_ => Unit(1, 100f))];
         layer.ForwardBackward(collapsed, 0.01f, 0f);
-        Assert.Equal(Experts, layer.Context.Routing.Layers[0].ExpertLoss, 1e-6);
+        Assert.Equal(Experts, layer.Context.Routing.Layers[0].Losses[AuxiliaryLoss.ExpertLevel], 1e-6);
     }
 
     [Fact]
@@ -96,7 +96,7 @@ public sealed class MoeLayerTests
         using Layer layer = new(11);
         layer.Parameter("moe.router").Value.Clear();
         layer.ForwardBackward(Normal(12, 4 * Hidden), 0f, 0.1f);
-        Assert.Equal(Math.Pow(Math.Log(Experts), 2), layer.Context.Routing.Layers[0].ZLoss, 1e-5);
+        Assert.Equal(Math.Pow(Math.Log(Experts), 2), layer.Context.Routing.Layers[0].Losses[AuxiliaryLoss.ZLoss], 1e-5);
     }
 
     [Fact]

@@ -88,7 +88,7 @@ public class GgufVocabularyTests
         { "long token", "tokens[0] is longer than 65536" },
         { "long merge", "merges[0] is longer than 65536" },
         { "long template", "chat_template is longer than" },
-        { "model", "'rwkv'; only gpt2 and llama are supported" },
+        { "model", "'rwkv'; only gpt2, llama and t5 are supported" },
         { "no merges", "merges is missing" },
         { "merge", "merges[0] uses 'nowhere'" },
         { "merge form", "merges[0] is not two tokens" },
@@ -125,7 +125,7 @@ public class GgufVocabularyTests
                 3 => damaged with { Scores = damaged.Scores is null ? [1] : Put(damaged.Scores, at, BitConverter.Int32BitsToSingle(random.Next())) },
                 4 => damaged with { Merges = [text, $"{text} {text}"] },
                 5 => damaged with { Bos = random.Next(-2, 600), Eos = random.Next(-2, 600), Unknown = random.Next(-2, 600) },
-                6 => damaged with { Model = "llama", Scores = [.. damaged.Tokens.Select(_ => (float)random.Next(3))] },
+                6 => damaged with { Model = random.Next(2) == 0 ? "llama" : "t5", Scores = [.. damaged.Tokens.Select(_ => (float)random.Next(3))] },
                 7 => damaged with { Model = "gpt2", Pre = "gpt-2", Merges = damaged.Merges ?? [] },
                 _ => damaged with { HuggingFaceJson = text },
             };

@@ -124,8 +124,8 @@ public class SentencePieceTests
     [InlineData("0B", "unknown storage 3")]
     [InlineData("00", "impossible number")]
     [InlineData("FFFFFFFFFFFFFFFFFFFFFF", "longer than ten bytes")]
-    [InlineData("0A030A0161", "is not of the merging kind")]
-    [InlineData("0A030A016112021801", "is not of the merging kind")]
+    [InlineData("0A030A016112021803", "is of the kind \\(model_type\\) 3")]
+    [InlineData("0A030A016112021800", "is of the kind \\(model_type\\) 0")]
     public void A_broken_file_is_named_with_place_and_rule(string hex, string expected)
     {
         string message = Assert.Throws<FileFormatException>(() => SentencePieceModel.Read(Convert.FromHexString(hex), "bad.model")).Message;

@@ -13,7 +13,7 @@ public class TokenizerFileTests
     [InlineData("{\"model\":", "not valid JSON")]
     [InlineData("{}", "model is missing")]
     [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":{}}}", "model.vocab is empty")]
-    [InlineData("{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", "only BPE is supported")]
+    [InlineData("{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", "only BPE and Unigram are supported")]
     [InlineData("{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "whole number between 0")]
     [InlineData("{\"model\":{\"vocab\":{\"a\":2147483647},\"merges\":[]}}", "whole number between 0")]
     [InlineData("{\"model\":{\"vocab\":{\"a\":1.5},\"merges\":[]}}", "whole number between 0")]

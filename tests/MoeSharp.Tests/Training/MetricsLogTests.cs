@@ -15,7 +15,7 @@ public sealed class MetricsLogTests : IDisposable
     {
         using (MetricsLog log = new(_folder, 0))
         {
-            log.Step(Metrics(7) with { Loss = 3.25, ExpertLoss = 1.5, DeviceLoss = 1.25, ZLoss = 0.5, Gflops = 50 }, peakGflops: 200);
+            log.Step(Metrics(7) with { Loss = 3.25, Losses = Losses(1.5, 1.25, 0.5), Gflops = 50 }, peakGflops: 200);
         }
 
         JsonElement line = Assert.Single(MetricsLog.Read(_folder));
@@ -107,9 +107,7 @@ public sealed class MetricsLogTests : IDisposable
         Step = step,
         Tokens = step * 100,
         Loss = 2,
-        ExpertLoss = 1,
-        DeviceLoss = 0,
-        ZLoss = 0,
+        Losses = Losses(1, 0, 0),
         GradientNorm = 0.5,
         LearningRate = 1e-3f,
         LoadMaxOverMean = 1.2,
@@ -118,6 +116,13 @@ public sealed class MetricsLogTests : IDisposable
         TokensPerSecond = 1000,
         Gflops = 10,
     };
+
+    private static AuxiliaryLosses Losses(double expert, double device, double z)
+    {
+        AuxiliaryLosses losses = default;
+        (losses[AuxiliaryLoss.ExpertLevel], losses[AuxiliaryLoss.DeviceLevel], losses[AuxiliaryLoss.ZLoss]) = (expert, device, z);
+        return losses;
+    }
 
     internal static RoutingRecord Routing(params long[][] layers)
     {

@@ -31,7 +31,7 @@ public sealed class TrainingConfigTests : IDisposable
               "model": { "preset": "nano", "num_experts_per_tok": 4 },
               "optimizer": { "weight_decay": 0.05, },
               "schedule": { "kind": "cosine" },
-              "balance": { "scope": "batch", "device_alpha": 0.05, "num_device_groups": 5 },
+              "balance": { "scope": "micro_batch", "device_alpha": 0.05, "num_device_groups": 5 },
               "budget": { "steps": 20 },
             }
             """);
@@ -42,7 +42,7 @@ public sealed class TrainingConfigTests : IDisposable
         Assert.Equal(0.95f, config.Optimizer.Beta2);
         Assert.Equal(20, config.Budget.Steps);
         Assert.Equal(ScheduleKind.Cosine, config.Schedule.Kind);
-        Assert.Equal(BalanceScope.Batch, config.Balance.Scope);
+        Assert.Equal(BalanceScope.MicroBatch, config.Balance.Scope);
         Assert.Equal(WeightInitScheme.Normal, config.InitScheme);
         Assert.Equal((96, 4, 15), (config.Model!.HiddenSize, config.Model.Moe!.TopK, config.Model.Moe.NumExperts)); // the file names a model
     }
@@ -105,7 +105,7 @@ public sealed class TrainingConfigTests : IDisposable
     [Fact]
     public void What_is_written_reads_back()
     {
-        TrainingConfig config = TrainingConfigJson.Load("nano", null, [Steps, "seed=7", "batch.micro_batch_tokens=1024", "budget.minutes=2.5", "balance.scope=batch"]);
+        TrainingConfig config = TrainingConfigJson.Load("nano", null, [Steps, "seed=7", "batch.micro_batch_tokens=1024", "budget.minutes=2.5", "balance.scope=micro_batch"]);
 
         Assert.Equal(config, TrainingConfigJson.Parse(TrainingConfigJson.Write(config).ToJsonString(), "run.json"));
     }

@@ -33,6 +33,11 @@ internal static class GgufVocabularyWriter
         }
 
         Tokenizer tokenizer = Tokenizer.Load(folder);
+        if (tokenizer.IsUnigram)
+        {
+            throw new ConfigurationException($"{tokenizer.Source} is a unigram vocabulary, which is not written into GGUF files. Convert to a Hugging Face folder instead.");
+        }
+
         if (File.Exists(json))
         {
             AddMerged(entries, json, tokenizer, config, warnings);

@@ -27,6 +27,7 @@ public sealed class ModelExport
 {
     private readonly ModelFiles _files;
     private readonly ExportOptions _options;
+    private readonly Dictionary<string, Shape> _shapes;
     private readonly ParameterReader _reader;
     private readonly TensorEncoder _encoder;
     private readonly List<WrittenTensor> _written = [];
@@ -39,9 +40,9 @@ public sealed class ModelExport
     {
         (_files, _options) = (files, options);
         using LanguageModel empty = new(files.Config); // parameters take memory when they are filled
-        Dictionary<string, Shape> shapes = empty.Parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
+        _shapes = empty.Parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
         _reader = new ParameterReader(files);
-        _encoder = new TensorEncoder(_reader, shapes, options.Importance, options.Threads);
+        _encoder = new TensorEncoder(_reader, _shapes, options.Importance, options.Threads);
     }
 
     /// <summary>Writes a model.</summary>
@@ -55,7 +56,7 @@ public sealed class ModelExport
     {
         CheckTarget(target, options.Weights);
         ModelExport export = new(files, options);
-        if (IsGgufName(target))
+        if (ModelPath.HasGgufName(target))
         {
             export.WriteGguf(target, cancel);
         }
@@ -73,7 +74,7 @@ public sealed class ModelExport
     /// <exception cref="ConfigurationException">It is not.</exception>
     public static void CheckTarget(string target, WeightTarget weights)
     {
-        bool isGguf = IsGgufName(target);
+        bool isGguf = ModelPath.HasGgufName(target);
         if (File.Exists(target) || (Directory.Exists(target) && (isGguf || Directory.EnumerateFileSystemEntries(target).Any())))
         {
             throw new ConfigurationException($"{target} exists; name a new {(isGguf ? "file" : "folder")}");
@@ -90,13 +91,11 @@ public sealed class ModelExport
         }
     }
 
-    private static bool IsGgufName(string target) => target.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
-
     private void WriteGguf(string path, CancellationToken cancel)
     {
         List<CheckpointTensor> tensors = Sorted(GgufTable());
-        List<WeightTensor> layouts = [.. tensors.Select(tensor => new WeightTensor(tensor.Name, tensor.Shape, Format(tensor, tensor.Name)))];
-        _bytesTotal = layouts.Sum(Bytes);
+        List<WeightTensor> layouts = [.. tensors.Select(tensor => new WeightTensor(tensor.Name, tensor.Shape, Format(tensor)))];
+        _bytesTotal = layouts.Sum(layout => layout.ByteLength);
         GgufEntries metadata = Metadata(layouts);
         if (_files.Source is not GgufSource)
         {
@@ -107,7 +106,7 @@ public sealed class ModelExport
         foreach ((CheckpointTensor tensor, WeightTensor layout) in tensors.Zip(layouts))
         {
             _encoder.Encode(tensor, layout.Format, writer.Append, cancel);
-            Done(layout, Bytes(layout));
+            Done(layout);
         }
 
         cancel.ThrowIfCancellationRequested();
@@ -130,7 +129,7 @@ public sealed class ModelExport
             {
                 _encoder.Read(tensor, weights.Append, cancel);
                 WeightTensor layout = new(tensor.Name, tensor.Shape, type == SafetensorsType.BF16 ? WeightFormat.BF16 : WeightFormat.F32);
-                Done(layout, Bytes(layout));
+                Done(layout);
             });
             WriteTokenizer(writer);
         });
@@ -196,10 +195,11 @@ public sealed class ModelExport
         [WeightFormat.MXFP4] = 38,
     };
 
-    // Norms, biases and routers are float32 in every file.
-    private WeightFormat Format(CheckpointTensor tensor, string name)
+    // The rules of loading: norms, biases and routers are float32 in every file.
+    private WeightFormat Format(CheckpointTensor tensor)
     {
-        if (tensor.Shape.Count < 2 || name.Contains("ffn_gate_inp", StringComparison.Ordinal) || name.EndsWith(".bias", StringComparison.Ordinal))
+        string parameter = tensor.Slices[0].ParameterName;
+        if (tensor.Shape.Count < 2 || !WeightPlan.IsMatrixOfProducts(parameter, _shapes[parameter]))
         {
             return WeightFormat.F32;
         }
@@ -207,8 +207,7 @@ public sealed class ModelExport
         int columns = checked((int)tensor.Shape[^1]);
         if (_options.Weights.Format is { } format)
         {
-            bool isHead = name == "output.weight" || (_files.Config.TieWordEmbeddings && name == "token_embd.weight");
-            return WeightPlan.Fitting(isHead ? WeightTarget.HeadFormat(format) : format, columns);
+            return WeightTarget.FormatOf(format, parameter, columns, _files.Config.TieWordEmbeddings);
         }
 
         WeightFormat[] stored = [.. tensor.Slices.Select(slice => _reader.FormatOf(slice.ParameterName, slice.FirstElement, slice.Length)).Distinct()];
@@ -251,10 +250,10 @@ public sealed class ModelExport
         }
     }
 
-    private void Done(WeightTensor layout, long bytes)
+    private void Done(WeightTensor layout)
     {
-        _written.Add(new WrittenTensor(layout.Name, layout.Format, layout.Length, bytes, _files.Source.Find(layout.Name)?.Format == layout.Format));
-        _bytesDone += bytes;
+        _written.Add(new WrittenTensor(layout.Name, layout.Format, layout.Length, layout.ByteLength, _files.Source.Find(layout.Name)?.Format == layout.Format));
+        _bytesDone += layout.ByteLength;
         _options.Progress?.Invoke(new LoadProgress(_bytesDone, _bytesTotal, Stopwatch.GetElapsedTime(_start)));
     }
 
@@ -271,11 +270,9 @@ public sealed class ModelExport
             _warnings.Add($"no calibration token reached {unreached} of {coverage.Sum(layer => layer.Rows.Count)} experts; their columns count equally. Give more text, or text of more kinds");
         }
 
-        return new ExportReport(target, _written, all.Length, used.Count, all.Where(used.Contains).Sum(name => Bytes(_files.Source.Find(name)!)), [.. all.Where(name => !used.Contains(name))], coverage, _warnings);
+        return new ExportReport(target, _written, all.Length, used.Count, all.Where(used.Contains).Sum(name => _files.Source.Find(name)!.ByteLength), [.. all.Where(name => !used.Contains(name))], coverage, _warnings);
     }
 
     private static List<CheckpointTensor> Sorted(IEnumerable<WeightSlice> slices) =>
         [.. CheckpointTensor.Group(slices).Select(tensor => tensor with { Slices = [.. tensor.Slices.OrderBy(slice => slice.SourceOffset)] })];
-
-    private static long Bytes(WeightTensor tensor) => tensor.Length == 0 ? 0 : tensor.Length / tensor.Format.BlockLength() * tensor.Format.BlockBytes();
 }

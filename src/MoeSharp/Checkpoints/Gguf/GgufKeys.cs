@@ -126,7 +126,7 @@ internal sealed class GgufKeys
                 OriginalMaxPositions = Int("rope.scaling.original_context_length", Int("context_length")),
                 BetaFast = Float("rope.scaling.yarn_beta_fast", 32),
                 BetaSlow = Float("rope.scaling.yarn_beta_slow", 1),
-                AttentionFactor = Float("rope.scaling.attn_factor", 1) * (1 + (0.1 * Math.Log(factor))), // arXiv 2309.00071, section 3.4
+                AttentionFactor = Float("rope.scaling.attn_factor", 1) * RopeConfig.Magnitude(factor, 1),
             },
             _ => throw NotSupported("rope.scaling.type", type, "'none', 'linear' and 'yarn' are"),
         };

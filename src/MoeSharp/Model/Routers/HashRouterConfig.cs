@@ -10,6 +10,9 @@ public sealed record HashRouterConfig : RouterConfig
     /// <inheritdoc/>
     public override string Name => Kind;
 
+    /// <inheritdoc/>
+    public override bool HasScores => false;
+
     internal override IReadOnlyList<RouterWeight> Weights(int hiddenSize, MoeConfig moe) => [];
 
     internal override IRouter Build(MoePlace place, MoeConfig moe) => new HashRouter(place.Layer, moe.NumExperts, moe.TopK);

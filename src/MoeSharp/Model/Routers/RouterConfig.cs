@@ -18,6 +18,12 @@ public abstract record RouterConfig
     /// <summary>Name of the kind in config.json and in messages.</summary>
     public abstract string Name { get; }
 
+    /// <summary>Whether the router scores every expert for every token, as losses over mean scores need it.</summary>
+    public virtual bool HasScores => true;
+
+    /// <summary>Whether its choices carry noise whose chances have a gradient, as the load loss needs them.</summary>
+    public virtual bool HasChoiceChances => false;
+
     /// <summary>Why a model with this router cannot continue a text token by token, or null when it can.</summary>
     public virtual string? DecodingRefusal => null;
 

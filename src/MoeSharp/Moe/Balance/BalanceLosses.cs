@@ -6,171 +6,270 @@ using MoeSharp.Tensors;
 namespace MoeSharp.Moe.Balance;
 
 /// <summary>Measures how evenly a plan uses the experts, writes it into the pass's record and, when training, leaves the losses' gradients on the tape.</summary>
+/// <remarks>
+/// The losses over mean scores go group by group: <see cref="GroupMeasure"/> says how a group uses the experts, a loss turns that into a value and a slope per
+/// expert, and the slopes become gradients of the scores. A further loss of that kind is a file beside this one and a line in <see cref="MeasureGroup"/>.
+/// </remarks>
 public sealed class BalanceLosses
 {
-    private double[] _loads = []; // scratch: f of one group
-    private double[] _meanScores = []; // scratch: P of one group
+    private readonly GroupMeasure _chosen = new(); // the choices that were made
+    private readonly GroupMeasure _unbiased = new(); // those that would have been made without selection bias
     private double[] _slopes = []; // scratch: dL/dP of one group
+    private double[] _amounts = []; // scratch: importance or load
+    private BalanceConfig? _devicesOf;
+    private DeviceGroups _devices = DeviceGroups.Contiguous(1, 1);
 
     /// <summary>Records loads and losses of one layer.</summary>
-    /// <param name="plan">Routing of the pass.</param>
-    /// <param name="layer">Index of the decoder layer.</param>
+    /// <param name="plan">Routing of the pass, before any capacity.</param>
+    /// <param name="record">Record of the layer.</param>
     /// <param name="context">Context.</param>
-    public void Record(in RoutingPlan plan, int layer, ForwardContext context)
+    public void Record(in RoutingPlan plan, LayerRouting record, ForwardContext context)
     {
-        LayerRouting record = context.Routing.Next(layer, plan.NumExperts);
-        foreach (int expert in plan.ExpertIds)
-        {
-            if (expert >= 0)
-            {
-                record.TokensPerExpert[expert]++;
-            }
-        }
-
+        CountTokens(plan, record, context.Batch.IsPadding);
         if (context.Routing.CaptureTokens)
         {
             Capture(plan, record);
         }
 
-        if (plan.Scores is { } scores && context.Sequences is null)
+        if (context.Sequences is not null)
         {
-            RecordLosses(plan, scores, record, context);
+            return; // a cache holds tokens of several passes: a loss over one of them says nothing
+        }
+
+        Prepare(plan.NumExperts, context.Balance);
+        if (plan.Scores is { } scores)
+        {
+            RecordGroups(plan, scores, record, context);
+            RecordZLoss(scores, record, context);
+        }
+
+        RecordVariations(plan, record, context);
+    }
+
+    private void Prepare(int numExperts, BalanceConfig balance)
+    {
+        if (_slopes.Length != numExperts)
+        {
+            (_slopes, _amounts, _devicesOf) = (new double[numExperts], new double[numExperts], null);
+        }
+
+        if (!ReferenceEquals(_devicesOf, balance))
+        {
+            (_devicesOf, _devices) = (balance, DeviceGroups.Of(balance, numExperts));
         }
     }
 
-    private void RecordLosses(in RoutingPlan plan, in RouterScores scores, LayerRouting record, ForwardContext context)
+    private void RecordGroups(in RoutingPlan plan, in RouterScores scores, LayerRouting record, ForwardContext context)
     {
         BalanceConfig balance = context.Balance;
-        int experts = plan.NumExperts;
-        if (_loads.Length != experts)
-        {
-            (_loads, _meanScores, _slopes) = (new double[experts], new double[experts], new double[experts]);
-        }
-
-        int groupTokens = GroupTokens(plan.NumTokens, balance.Scope, context.Batch.SequenceLength);
-        int groups = plan.NumTokens / groupTokens;
         bool isJoint = balance.Scope == BalanceScope.AllLayers; // slopes need the loads of layers to come
-        Tensor slopes = context.Pool.Rent(new Shape(groups, experts)); // [groups, experts]
-        for (int group = 0; group < groups; group++)
+        GroupFactors factors = new()
         {
-            MeasureGroup(plan, scores.Probs, group * groupTokens, groupTokens);
-            Array.Clear(_slopes);
-            record.ExpertLoss += ExpertLevelLoss.Measure(_loads, _meanScores, isJoint ? 0 : balance.ExpertAlpha, _slopes) / groups;
-            if (balance.NumDeviceGroups > 1)
-            {
-                record.DeviceLoss += DeviceLevelLoss.Measure(_loads, _meanScores, balance.NumDeviceGroups, balance.DeviceAlpha, _slopes) / groups;
-            }
-
-            SetSlopes(slopes, group, plan.NumTokens, context);
-        }
-
+            Expert = isJoint ? 0 : balance.ExpertAlpha,
+            Device = balance.DeviceAlpha,
+            FirstChoice = balance.FirstChoiceAlpha,
+            MeasuresExperts = true,
+            MeasuresDevices = _devices.Count > 1,
+        };
+        RecordGroups(_chosen, plan.ExpertIds, plan.TopK, scores.Probs, balance.Scope, factors, record, context);
         if (isJoint)
         {
-            _meanScores.CopyTo(record.MeanScores);
-        }
-
-        record.ZLoss = scores.LogSumExp is null ? 0 : RouterZLoss.Measure(scores.LogSumExp.Data);
-        if (context.Tape is not null)
-        {
-            LeaveGradients(scores, slopes, context);
+            _chosen.MeanScores.CopyTo(record.MeanScores);
+            if (context.Tape is not null && balance.ExpertAlpha != 0f)
+            {
+                Op.AddJointSlopes(scores.Probs, balance.ExpertAlpha * context.AuxiliaryScale, context);
+            }
         }
 
         if (balance.CommunicationAlpha != 0f)
         {
-            RecordCommunication(plan, scores, record, context);
+            RecordGroups(_chosen, plan.ExpertIds, plan.TopK, scores.Probs, BalanceScope.Sequence, new GroupFactors { Communication = balance.CommunicationAlpha }, record, context);
+        }
+
+        if (balance.SequenceAlpha == 0f && balance.BatchAlpha == 0f)
+        {
+            return;
+        }
+
+        int slots = plan.NumTokens * plan.TopK;
+        ReadOnlySpan<int> unbiased = UnbiasedChoiceLoss.Choose(scores.Scores, plan.TopK, context).AsSpan(0, slots);
+        if (balance.SequenceAlpha != 0f)
+        {
+            RecordGroups(_unbiased, unbiased, plan.TopK, scores.Probs, BalanceScope.Sequence, new GroupFactors { Sequence = balance.SequenceAlpha }, record, context);
+        }
+
+        if (balance.BatchAlpha != 0f)
+        {
+            RecordGroups(_unbiased, unbiased, plan.TopK, scores.Probs, BalanceScope.GlobalBatch, new GroupFactors { Batch = balance.BatchAlpha }, record, context);
         }
     }
 
-    private void LeaveGradients(in RouterScores scores, Tensor slopes, ForwardContext context)
+    private void RecordGroups(
+        GroupMeasure measure, ReadOnlySpan<int> expertIds, int topK, Tensor probs, BalanceScope scope, in GroupFactors factors, LayerRouting record, ForwardContext context)
     {
-        BalanceConfig balance = context.Balance;
-        bool isJoint = balance.Scope == BalanceScope.AllLayers;
-        if ((balance.ExpertAlpha != 0f && !isJoint) || balance.DeviceAlpha != 0f)
+        TokenGroups groups = TokenGroups.Of(scope, context);
+        if (groups.NumMeasured == 0)
         {
-            Op.AddSlopes(scores.Probs, slopes, context);
+            return;
         }
 
-        if (balance.ExpertAlpha != 0f && isJoint)
+        Tensor slopes = context.Pool.Rent(new Shape(groups.Count, probs.Columns)); // [groups, experts]
+        AuxiliaryLosses sums = default;
+        for (int group = 0; group < groups.Count; group++)
         {
-            Op.AddJointSlopes(scores.Probs, balance.ExpertAlpha * context.AuxiliaryScale, context);
+            Span<float> target = slopes.Data.Slice(group * probs.Columns, probs.Columns);
+            target.Clear();
+            if (!measure.Take(groups.Range(group), expertIds, topK, probs, scope == BalanceScope.GlobalBatch, context))
+            {
+                continue;
+            }
+
+            Array.Clear(_slopes);
+            MeasureGroup(measure.Use(topK), factors, context.Balance, ref sums);
+
+            // P is a mean over the group's tokens and the loss a mean over groups: each token's score has this share.
+            double share = context.AuxiliaryScale / ((double)groups.NumMeasured * measure.NumTokens);
+            for (int expert = 0; expert < target.Length; expert++)
+            {
+                target[expert] = (float)(_slopes[expert] * share);
+            }
         }
 
-        if (balance.ZLossAlpha != 0f)
+        record.Losses.Add(sums, 1.0 / groups.NumMeasured);
+        if (context.Tape is not null && factors.AreAny)
         {
-            if (scores.LogSumExp is null)
+            Op.AddSlopes(probs, slopes, groups.Ends, context);
+        }
+    }
+
+    private void MeasureGroup(in GroupUse use, in GroupFactors factors, BalanceConfig balance, ref AuxiliaryLosses sums)
+    {
+        if (factors.MeasuresExperts)
+        {
+            sums[AuxiliaryLoss.ExpertLevel] += ExpertLevelLoss.Measure(use.Loads, use.MeanScores, factors.Expert, _slopes);
+        }
+
+        if (factors.MeasuresDevices)
+        {
+            sums[AuxiliaryLoss.DeviceLevel] += DeviceLevelLoss.Measure(use, _devices, factors.Device, _slopes);
+        }
+
+        if (factors.FirstChoice != 0)
+        {
+            sums[AuxiliaryLoss.FirstChoice] += FirstChoiceLoss.Measure(use, factors.FirstChoice, _slopes);
+        }
+
+        if (factors.Communication != 0)
+        {
+            sums[AuxiliaryLoss.Communication] += CommunicationLoss.Measure(use, _devices, balance.MaxDevicesPerToken, factors.Communication, _slopes);
+        }
+
+        if (factors.Sequence != 0)
+        {
+            sums[AuxiliaryLoss.SequenceWise] += UnbiasedChoiceLoss.Measure(use, factors.Sequence, _slopes);
+        }
+
+        if (factors.Batch != 0)
+        {
+            sums[AuxiliaryLoss.BatchWise] += UnbiasedChoiceLoss.Measure(use, factors.Batch, _slopes);
+        }
+    }
+
+    private static void RecordZLoss(in RouterScores scores, LayerRouting record, ForwardContext context)
+    {
+        float alpha = context.Balance.ZLossAlpha;
+        if (scores.LogSumExp is not { } logSumExp)
+        {
+            if (alpha != 0f && context.Tape is not null)
             {
                 throw new ConfigurationException("the router z-loss needs a softmax; this model's router scores with a sigmoid, so set the factor of the z-loss to 0");
             }
 
-            Op.AddZLoss(scores.Logits, scores.Probs, scores.LogSumExp, balance.ZLossAlpha * context.AuxiliaryScale, context);
+            return;
+        }
+
+        record.Losses[AuxiliaryLoss.ZLoss] = RouterZLoss.Measure(logSumExp.Data, context.Batch.IsPadding);
+        if (context.Tape is not null && alpha != 0f)
+        {
+            Op.AddZLoss(scores.Logits, scores.Probs, logSumExp, alpha * context.AuxiliaryScale, context);
         }
     }
 
-    // Always per sequence, whatever the scope of the other losses.
-    private void RecordCommunication(in RoutingPlan plan, in RouterScores scores, LayerRouting record, ForwardContext context)
+    // Importance is a sum of routing weights, load a sum of chances to be chosen: their losses are not linear, so they take all tokens of the pass together.
+    private void RecordVariations(in RoutingPlan plan, LayerRouting record, ForwardContext context)
     {
         BalanceConfig balance = context.Balance;
-        int length = GroupTokens(plan.NumTokens, BalanceScope.Sequence, context.Batch.SequenceLength);
-        int sequences = plan.NumTokens / length;
-        Tensor slopes = context.Pool.Rent(new Shape(sequences, plan.NumExperts)); // [sequences, experts]
-        for (int sequence = 0; sequence < sequences; sequence++)
+        if (balance.ImportanceAlpha != 0f)
         {
-            MeasureGroup(plan, scores.Probs, sequence * length, length);
-            Array.Clear(_slopes);
-            ReadOnlySpan<int> expertIds = plan.ExpertIds.Slice(sequence * length * plan.TopK, length * plan.TopK);
-            record.CommunicationLoss += CommunicationLoss.Measure(
-                expertIds, plan.TopK, _meanScores, balance.NumDeviceGroups, balance.MaxDevicesPerToken, balance.CommunicationAlpha, _slopes) / sequences;
-            SetSlopes(slopes, sequence, plan.NumTokens, context);
+            plan.SumImportance(context.Batch.IsPadding, _amounts);
+            record.Losses[AuxiliaryLoss.Importance] = VariationLoss.Measure(_amounts, _slopes);
+            if (context.Tape is not null)
+            {
+                Op.AddImportanceSlopes(plan.RoutingWeights, plan.ExpertIds, Slopes(balance.ImportanceAlpha, context), context);
+            }
         }
 
-        if (context.Tape is not null)
+        if (balance.LoadAlpha != 0f)
         {
-            Op.AddSlopes(scores.Probs, slopes, context);
+            if (plan.ChoiceChances is not { } chances)
+            {
+                if (context.Tape is null)
+                {
+                    return;
+                }
+
+                throw new ConfigurationException("balance.load_alpha is for the router noisy_top_k, whose loads have a gradient; set it to 0");
+            }
+
+            Sum(chances, context.Batch.IsPadding, _amounts);
+            record.Losses[AuxiliaryLoss.Load] = VariationLoss.Measure(_amounts, _slopes);
+            if (context.Tape is not null)
+            {
+                Op.AddSlopes(chances, Slopes(balance.LoadAlpha, context), TokenGroups.Of(BalanceScope.MicroBatch, context).Ends, context);
+            }
         }
     }
 
-    // P is a mean over the group's tokens and the loss a mean over groups: each token's score has this share.
-    private void SetSlopes(Tensor slopes, int group, int numTokens, ForwardContext context)
+    private Tensor Slopes(float alpha, ForwardContext context)
     {
-        Span<float> target = slopes.Data.Slice(group * _slopes.Length, _slopes.Length);
+        Tensor slopes = context.Pool.Rent(new Shape(1, _slopes.Length)); // [1, experts]
         for (int expert = 0; expert < _slopes.Length; expert++)
         {
-            target[expert] = (float)(_slopes[expert] * context.AuxiliaryScale / numTokens);
+            slopes.Data[expert] = (float)(alpha * context.AuxiliaryScale * _slopes[expert]);
         }
+
+        return slopes;
     }
 
-    private void MeasureGroup(in RoutingPlan plan, Tensor probs, int firstToken, int tokens)
+    private static void Sum(Tensor rows, ReadOnlySpan<bool> isPadding, Span<double> sums)
     {
-        int experts = plan.NumExperts;
-        Array.Clear(_loads);
-        Array.Clear(_meanScores);
-        foreach (int expert in plan.ExpertIds.Slice(firstToken * plan.TopK, tokens * plan.TopK))
+        sums.Clear();
+        for (int row = 0; row < rows.Rows; row++)
         {
-            if (expert >= 0)
+            if (isPadding.Length > 0 && isPadding[row])
             {
-                _loads[expert]++;
+                continue;
             }
-        }
 
-        ReadOnlySpan<float> scores = probs.Data.Slice(firstToken * experts, tokens * experts);
-        for (int token = 0; token < tokens; token++)
-        {
-            ReadOnlySpan<float> row = scores.Slice(token * experts, experts);
-            for (int expert = 0; expert < experts; expert++)
+            ReadOnlySpan<float> values = rows.Data.Slice(row * rows.Columns, rows.Columns);
+            for (int column = 0; column < values.Length; column++)
             {
-                _meanScores[expert] += row[expert];
+                sums[column] += values[column];
             }
-        }
-
-        for (int expert = 0; expert < experts; expert++)
-        {
-            _loads[expert] *= (double)experts / (plan.TopK * (double)tokens);
-            _meanScores[expert] /= tokens;
         }
     }
 
-    private static int GroupTokens(int tokens, BalanceScope scope, int sequenceLength) =>
-        scope == BalanceScope.Sequence && sequenceLength > 0 && tokens % sequenceLength == 0 ? sequenceLength : tokens;
+    private static void CountTokens(in RoutingPlan plan, LayerRouting record, ReadOnlySpan<bool> isPadding)
+    {
+        ReadOnlySpan<int> expertIds = plan.ExpertIds;
+        for (int slot = 0; slot < expertIds.Length; slot++)
+        {
+            if (expertIds[slot] >= 0 && (isPadding.Length == 0 || !isPadding[slot / plan.TopK]))
+            {
+                record.TokensPerExpert[expertIds[slot]]++;
+            }
+        }
+    }
 
     private static void Capture(in RoutingPlan plan, LayerRouting record)
     {
@@ -181,5 +280,27 @@ public sealed class BalanceLosses
             record.RouterLogits = scores.Logits.Data.ToArray();
             record.RouterProbs = scores.Scores.Data.ToArray();
         }
+    }
+
+    // Factors of the losses that are taken in one walk over the groups; 0 for those that are not.
+    private readonly record struct GroupFactors
+    {
+        public bool MeasuresExperts { get; init; }
+
+        public bool MeasuresDevices { get; init; }
+
+        public float Expert { get; init; }
+
+        public float Device { get; init; }
+
+        public float FirstChoice { get; init; }
+
+        public float Communication { get; init; }
+
+        public float Sequence { get; init; }
+
+        public float Batch { get; init; }
+
+        public bool AreAny => Expert != 0 || (MeasuresDevices && Device != 0) || FirstChoice != 0 || Communication != 0 || Sequence != 0 || Batch != 0;
     }
 }

@@ -8,47 +8,56 @@ namespace MoeSharp.Moe.Balance;
 public static class CommunicationLoss
 {
     /// <summary>Adds the loss's slope with respect to each P_i.</summary>
-    /// <param name="expertIds">Chosen experts of the sequence's tokens, [tokens * topK].</param>
-    /// <param name="topK">Experts per token.</param>
-    /// <param name="meanScores">P, [experts].</param>
-    /// <param name="numGroups">D; divides the number of experts.</param>
-    /// <param name="maxGroups">M, groups that a token is meant to use.</param>
+    /// <param name="use">A group of tokens: a sequence.</param>
+    /// <param name="devices">Groups of experts.</param>
+    /// <param name="maxDevices">M, devices that a token is meant to use.</param>
     /// <param name="alpha">alpha3.</param>
     /// <param name="slopes">+= dL/dP, [experts].</param>
     /// <returns>sum f''_d P''_d, without alpha3.</returns>
-    public static double Measure(ReadOnlySpan<int> expertIds, int topK, ReadOnlySpan<double> meanScores, int numGroups, int maxGroups, double alpha, Span<double> slopes)
+    public static double Measure(in GroupUse use, DeviceGroups devices, int maxDevices, double alpha, Span<double> slopes)
     {
-        int size = meanScores.Length / numGroups;
-        int tokens = expertIds.Length / topK;
+        Span<int> tokens = stackalloc int[devices.Count <= 256 ? devices.Count : 0];
+        tokens = tokens.Length == devices.Count ? tokens : new int[devices.Count];
+        tokens.Clear();
+        CountTokens(use, devices, tokens);
+        double factor = (double)devices.Count / ((double)maxDevices * use.NumTokens);
         double loss = 0;
-        for (int group = 0; group < numGroups; group++)
+        for (int expert = 0; expert < use.MeanScores.Length; expert++)
         {
-            double load = (double)numGroups / ((double)maxGroups * tokens) * CountTokens(expertIds, topK, group * size, (group + 1) * size);
-            for (int expert = group * size; expert < (group + 1) * size; expert++)
-            {
-                loss += load * meanScores[expert];
-                slopes[expert] += alpha * load;
-            }
+            double load = factor * tokens[devices.DeviceOf[expert]];
+            loss += load * use.MeanScores[expert];
+            slopes[expert] += alpha * load;
         }
 
         return loss;
     }
 
-    private static int CountTokens(ReadOnlySpan<int> expertIds, int topK, int firstExpert, int endExpert)
+    // A token counts once for a device, however many of its experts are there.
+    private static void CountTokens(in GroupUse use, DeviceGroups devices, Span<int> tokens)
     {
-        int count = 0;
-        for (int token = 0; token < expertIds.Length; token += topK)
+        for (int first = 0; first < use.ExpertIds.Length; first += use.TopK)
         {
-            foreach (int expert in expertIds.Slice(token, topK))
+            ReadOnlySpan<int> chosen = use.ExpertIds.Slice(first, use.TopK);
+            for (int slot = 0; slot < chosen.Length; slot++)
             {
-                if (expert >= firstExpert && expert < endExpert)
+                if (chosen[slot] >= 0 && !IsSeen(chosen[..slot], devices, devices.DeviceOf[chosen[slot]]))
                 {
-                    count++;
-                    break;
+                    tokens[devices.DeviceOf[chosen[slot]]]++;
                 }
             }
         }
+    }
 
-        return count;
+    private static bool IsSeen(ReadOnlySpan<int> earlier, DeviceGroups devices, int device)
+    {
+        foreach (int expert in earlier)
+        {
+            if (expert >= 0 && devices.DeviceOf[expert] == device)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 }

@@ -3,36 +3,33 @@ namespace MoeSharp.Moe.Balance;
 /// <summary>Keeps groups of experts, one group a device, equally used.</summary>
 /// <remarks>
 /// L = alpha2 sum over groups f'_d P'_d, f'_d = mean of f over the group, P'_d = sum of P over the group
-/// (DeepSeekMoE, arXiv 2401.06066, equations 15 to 17). Balanced routing gives exactly alpha2. Groups are contiguous and of equal size.
+/// (DeepSeekMoE, arXiv 2401.06066, equations 15 to 17). Balanced routing gives exactly alpha2.
 /// </remarks>
 public static class DeviceLevelLoss
 {
     /// <summary>Adds the loss's slope with respect to each P_i.</summary>
-    /// <param name="loads">f, [experts].</param>
-    /// <param name="meanScores">P, [experts].</param>
-    /// <param name="numGroups">D; divides the number of experts.</param>
+    /// <param name="use">A group of tokens.</param>
+    /// <param name="devices">Groups of experts.</param>
     /// <param name="alpha">alpha2.</param>
     /// <param name="slopes">+= dL/dP, [experts].</param>
     /// <returns>sum f'_d P'_d, without alpha2.</returns>
-    public static double Measure(ReadOnlySpan<double> loads, ReadOnlySpan<double> meanScores, int numGroups, double alpha, Span<double> slopes)
+    public static double Measure(in GroupUse use, DeviceGroups devices, double alpha, Span<double> slopes)
     {
-        int size = loads.Length / numGroups;
-        double loss = 0;
-        for (int group = 0; group < numGroups; group++)
+        Span<double> loads = stackalloc double[devices.Count <= 256 ? devices.Count : 0];
+        loads = loads.Length == devices.Count ? loads : new double[devices.Count];
+        loads.Clear();
+        for (int expert = 0; expert < use.Loads.Length; expert++)
         {
-            double load = 0;
-            double score = 0;
-            for (int expert = group * size; expert < (group + 1) * size; expert++)
-            {
-                load += loads[expert] / size;
-                score += meanScores[expert];
-            }
+            int device = devices.DeviceOf[expert];
+            loads[device] += use.Loads[expert] / devices.Sizes[device];
+        }
 
-            loss += load * score;
-            for (int expert = group * size; expert < (group + 1) * size; expert++)
-            {
-                slopes[expert] += alpha * load;
-            }
+        double loss = 0;
+        for (int expert = 0; expert < use.Loads.Length; expert++)
+        {
+            double load = loads[devices.DeviceOf[expert]];
+            loss += load * use.MeanScores[expert];
+            slopes[expert] += alpha * load;
         }
 
         return loss;

@@ -5,14 +5,19 @@ public static class RouterZLoss
 {
     /// <summary>The loss without its factor.</summary>
     /// <param name="logSumExp">Log of each token's sum of exponentials, [tokens].</param>
-    public static double Measure(ReadOnlySpan<float> logSumExp)
+    /// <param name="isPadding">Tokens that do not count, [tokens]; empty for none.</param>
+    public static double Measure(ReadOnlySpan<float> logSumExp, ReadOnlySpan<bool> isPadding = default)
     {
-        double sum = 0;
-        foreach (float value in logSumExp)
+        (double sum, int count) = (0, 0);
+        for (int token = 0; token < logSumExp.Length; token++)
         {
-            sum += (double)value * value;
+            if (isPadding.Length == 0 || !isPadding[token])
+            {
+                sum += (double)logSumExp[token] * logSumExp[token];
+                count++;
+            }
         }
 
-        return sum / logSumExp.Length;
+        return count == 0 ? 0 : sum / count;
     }
 }

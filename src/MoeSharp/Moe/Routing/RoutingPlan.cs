@@ -35,6 +35,25 @@ public readonly record struct RoutingPlan
 
     /// <summary>Logits and scores, or null when the router has none.</summary>
     public RouterScores? Scores { get; }
+
+    /// <summary>Chance of each expert to be chosen by each token when the noise is drawn anew, with a gradient, [tokens, experts]; null for routers without noise.</summary>
+    public Tensor? ChoiceChances { get; init; }
+
+    /// <summary>Adds up the routing weights that each expert has from real tokens: its importance (Shazeer et al., arXiv 1701.06538, equation 6).</summary>
+    /// <param name="isPadding">Rows that do not count; empty for none.</param>
+    /// <param name="importance">= sums, [experts].</param>
+    public void SumImportance(ReadOnlySpan<bool> isPadding, Span<double> importance)
+    {
+        importance.Clear();
+        Span<float> weights = RoutingWeights.Data;
+        for (int slot = 0; slot < weights.Length; slot++)
+        {
+            if (ExpertIds[slot] >= 0 && (isPadding.Length == 0 || !isPadding[slot / TopK]))
+            {
+                importance[ExpertIds[slot]] += weights[slot];
+            }
+        }
+    }
 }
 
 /// <summary>What a learned router computed before it chose.</summary>

@@ -11,14 +11,15 @@ internal sealed class RouterProbe : IDisposable
     /// <summary>Opens a pass.</summary>
     /// <param name="workers">Workers.</param>
     /// <param name="rows">Tokens.</param>
-    /// <param name="isTraining">Whether operations are recorded for <see cref="Backward"/>.</param>
-    public RouterProbe(WorkerPool workers, int rows, bool isTraining = true)
+    /// <param name="isTraining">Whether operations are recorded for <see cref="Backward(Tensor, ReadOnlySpan{float})"/>.</param>
+    /// <param name="balance">Auxiliary losses; null for none.</param>
+    public RouterProbe(WorkerPool workers, int rows, bool isTraining = true, BalanceConfig? balance = null)
     {
         Context = new ForwardContext(workers);
         Batch.Resize(rows, rows);
         if (isTraining)
         {
-            Context.BeginTraining(Batch, new BalanceConfig(), 1f);
+            Context.BeginTraining(Batch, balance ?? new BalanceConfig(), 1f);
         }
         else
         {
@@ -49,7 +50,31 @@ internal sealed class RouterProbe : IDisposable
             gradient[index] = (accumulate ? gradient[index] : 0f) + cotangent[index];
         }
 
-        Context.Tape!.Backward(Context); // a probe that walks back was opened for training
+        Backward();
+    }
+
+    /// <summary>Walks back what losses have left on the tape.</summary>
+    public void Backward() => Context.Tape!.Backward(Context); // a probe that walks back was opened for training
+
+    /// <summary>The gradient of an input; zeros where nothing reached it.</summary>
+    public static float[] GradientOf(Tensor input) => input.HasGradient ? input.Gradient.ToArray() : new float[input.Data.Length];
+
+    /// <summary>Takes sequences and padding of a case, where it has any.</summary>
+    public void SetRows(RoutingCase fixture)
+    {
+        if (fixture.HasInput("sequence_lengths"))
+        {
+            Batch.SetSequences(fixture.Ids("sequence_lengths"));
+        }
+
+        int[] mask = fixture.HasInput("padding_mask") ? fixture.Ids("padding_mask") : [];
+        for (int row = 0; row < mask.Length; row++)
+        {
+            if (mask[row] == 0)
+            {
+                Batch.MarkPadding(row);
+            }
+        }
     }
 
     /// <inheritdoc/>

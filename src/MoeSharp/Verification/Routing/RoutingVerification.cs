@@ -14,6 +14,16 @@ internal static class RoutingVerification
     {
         ["router/top_k"] = TopKCases.CheckTopK,
         ["router/group_limited"] = TopKCases.CheckGroups,
+        ["balance/expert_level"] = BalanceCases.CheckExpertLevel,
+        ["balance/device_level"] = BalanceCases.CheckDeviceLevel,
+        ["balance/communication"] = BalanceCases.CheckCommunication,
+        ["balance/switch"] = BalanceCases.CheckFirstChoice,
+        ["balance/sequence_wise"] = BalanceCases.CheckSequenceWise,
+        ["balance/batch_wise"] = BalanceCases.CheckBatchWise,
+        ["balance/importance"] = BalanceCases.CheckImportance,
+        ["balance/z_loss"] = BalanceCases.CheckZLoss,
+        ["balance/hf_concatenated"] = BalanceCases.CheckAllLayers,
+        ["balance/bias_update"] = BalanceCases.CheckBiasUpdate,
     };
 
     private static readonly (string Family, string Reason)[] s_unsupported = [("reshape/", "reshaping of models is not supported")];

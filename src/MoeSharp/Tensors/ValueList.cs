@@ -1,6 +1,6 @@
 using System.Collections;
 
-namespace MoeSharp.Model;
+namespace MoeSharp.Tensors;
 
 /// <summary>A list that is equal to every list with the same elements, so that records with lists compare by value.</summary>
 /// <param name="items">Elements; copied.</param>
