@@ -32,7 +32,7 @@ public sealed class Engine : IDisposable
     {
         GenerationLimits.CheckVocabulary(model.Config, tokenizer);
         _options = options;
-        _scheduler = new EngineScheduler(model, workers, options) { OnTakenUp = LeaveQueue };
+        _scheduler = new EngineScheduler(model, workers, options) { OnLeftQueue = LeaveQueue };
         Limits = new GenerationLimits(model.Config, tokenizer, options.ContextLength);
         _statistics = _scheduler.Statistics;
         _thread = new Thread(Run) { IsBackground = true, Name = "MoeSharp engine" };

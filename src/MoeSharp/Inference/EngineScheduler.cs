@@ -6,10 +6,10 @@ namespace MoeSharp.Inference;
 
 /// <summary>Writes many texts with one model: every step is one pass through the model with rows of several texts. For one thread.</summary>
 /// <remarks>
-/// A step takes one row of every text that is being written and fills the rest of the pass with parts of prompts, oldest first. A text is taken up
-/// when there are pages for all of its prompt and one more for every text already running. When pages run out later, the text that came last is
-/// set aside: it gives its pages back, waits in its old place, and is computed again, which gives the same bits. The oldest text is never set
-/// aside, and a request that could not even run alone is refused at the door, so the engine always gets on.
+/// A step takes one row of every text that is being written and fills the rest of the pass with parts of prompts, oldest first. Who waits, and
+/// whose turn comes, is the queue's affair (<see cref="RequestQueue"/>). When pages run out in the middle of texts, the text that came last is set
+/// aside: it gives its pages back, waits in its old place, and is computed again, which gives the same bits. The oldest text is never set aside,
+/// and a request that could not even run alone is refused at the door, so the engine always gets on.
 /// </remarks>
 internal sealed class EngineScheduler : IDisposable
 {
@@ -18,7 +18,7 @@ internal sealed class EngineScheduler : IDisposable
     private readonly KeyValuePages _pages;
     private readonly ForwardContext _context;
     private readonly TokenBatch _batch = new();
-    private readonly List<SequenceRun> _waiting = []; // by arrival
+    private readonly RequestQueue _queue;
     private readonly List<SequenceRun> _running = []; // by arrival
     private readonly List<SequenceRun> _inPass = [];
     private readonly List<CachedSequence> _sequences = []; // of the pass, by segment
@@ -27,7 +27,6 @@ internal sealed class EngineScheduler : IDisposable
     private readonly int _vocab;
     private float[] _logits = []; // [rows wanted, vocab]
     private int _numLogitRows;
-    private (SequenceRun? Run, long Gains) _refused; // who did not fit when the pages were as they may still be
     private (int Running, int Waiting) _reported;
     private long _arrivals;
     private long _passes;
@@ -48,13 +47,14 @@ internal sealed class EngineScheduler : IDisposable
         }
 
         _pages = new KeyValuePages(ModelCacheLayout.Of(model), options.CacheBytes);
+        _queue = new RequestQueue(_pages, options.SharesPrefixes);
         _context = new ForwardContext(workers) { IsGivenUp = IsPassUnwanted };
         _scratch = new SamplerScratch(_vocab);
         _logitRows = new int[options.MaxSequences];
     }
 
-    /// <summary>Told when a request leaves the queue for the first time: begun, or cancelled before.</summary>
-    public Action<Generation>? OnTakenUp { get; init; }
+    /// <summary>Told when a request leaves the queue for the first time: begun, refused, or cancelled before.</summary>
+    public Action<Generation>? OnLeftQueue { init => _queue.OnLeft = value; }
 
     /// <summary>Sees the logits from which each token is drawn.</summary>
     public Action<Generation, ReadOnlySpan<float>>? OnLogits { get; init; }
@@ -62,7 +62,7 @@ internal sealed class EngineScheduler : IDisposable
     /// <summary>Called between the operations of a pass at which it may be given up.</summary>
     public Action? OnOperation { get; init; }
 
-    public bool HasWork => _waiting.Count + _running.Count > 0;
+    public bool HasWork => _queue.Count + _running.Count > 0;
 
     /// <summary>Most tokens that a text can have, with all pages for itself.</summary>
     public long MostTokens => _pages.MostTokens;
@@ -70,7 +70,7 @@ internal sealed class EngineScheduler : IDisposable
     public EngineStatistics Statistics => new()
     {
         Running = _running.Count,
-        Waiting = _waiting.Count,
+        Waiting = _queue.Count,
         UsedPages = _pages.UsedPages,
         RememberedPages = _pages.RememberedPages,
         MaxPages = _pages.MaxPages,
@@ -87,23 +87,17 @@ internal sealed class EngineScheduler : IDisposable
     public bool TakeNews()
     {
         (int Running, int Waiting) before = _reported;
-        _reported = (_running.Count, _waiting.Count);
+        _reported = (_running.Count, _queue.Count);
         return _reported != before;
     }
 
     /// <summary>Queues a request; its limits were checked.</summary>
-    public void Add(Generation generation) => _waiting.Add(new SequenceRun(generation, _vocab, _arrivals++));
+    public void Add(Generation generation) => _queue.Add(new SequenceRun(generation, _vocab, _arrivals++));
 
     /// <summary>Ends all texts with an error.</summary>
     public void FailAll(Exception exception)
     {
-        for (int index = _waiting.Count - 1; index >= 0; index--)
-        {
-            LeaveQueue(_waiting[index]);
-            _waiting[index].Generation.Fail(exception);
-        }
-
-        _waiting.Clear();
+        _queue.FailAll(exception);
         while (_running.Count > 0)
         {
             Fail(_running[^1], exception);
@@ -115,7 +109,6 @@ internal sealed class EngineScheduler : IDisposable
     {
         DropCancelled();
         Admit();
-        RefuseLate();
         PlanRows();
         ReservePages();
         if (!FillBatch())
@@ -152,17 +145,7 @@ internal sealed class EngineScheduler : IDisposable
 
     private void DropCancelled()
     {
-        for (int index = _waiting.Count - 1; index >= 0; index--)
-        {
-            if (_waiting[index].Generation.IsCancelled)
-            {
-                SequenceRun run = _waiting[index];
-                _waiting.RemoveAt(index);
-                LeaveQueue(run);
-                run.Generation.Fail(new OperationCanceledException());
-            }
-        }
-
+        _queue.DropCancelled();
         for (int index = _running.Count - 1; index >= 0; index--)
         {
             if (_running[index].Generation.IsCancelled)
@@ -172,103 +155,17 @@ internal sealed class EngineScheduler : IDisposable
         }
     }
 
-    // First come, first served: a request that does not fit yet is not overtaken, or long ones would wait for ever.
     private void Admit()
     {
-        while (_waiting.Count > 0 && _running.Count < _options.MaxSequences)
+        while (_running.Count < _options.MaxSequences && _queue.TryTake(_running.Count) is { } run)
         {
-            SequenceRun run = _waiting[0];
-            if (_running.Count > 0 && _refused == (run, _pages.Gains))
-            {
-                return; // nothing has changed for the better
-            }
-
-            // A half page that is shared needs a page for its copy while it is held; alone, a text may need all there are for itself.
-            CachedSequence? sequence = Open(run, _options.SharesPrefixes);
-            if (sequence is null && _running.Count == 0)
-            {
-                sequence = Open(run, shares: false);
-                if (sequence is null)
-                {
-                    FailFirstWaiting(); // the system has less memory than the pool was promised
-                    continue;
-                }
-            }
-
-            if (sequence is null)
-            {
-                _refused = (run, _pages.Gains);
-                return;
-            }
-
-            _waiting.RemoveAt(0);
-            LeaveQueue(run);
-            run.Sequence = sequence;
-            run.Generation.Start(sequence.Length);
-            _cachedTokens += sequence.Length;
-            Insert(_running, run);
-        }
-    }
-
-    private CachedSequence? Open(SequenceRun run, bool shares)
-    {
-        // What a sequence with states needs is known before it is there: it shares nothing.
-        CacheLayout layout = _pages.Layout;
-        if (layout.HasStates && _pages.AvailablePages - layout.StatePages - KeyValuePages.PagesFor(run.Tokens.Length) < _running.Count)
-        {
-            return null;
+            int cached = run.Sequence!.Length; // who is taken has a sequence
+            run.Generation.NoteStart(cached);
+            _cachedTokens += cached;
+            SequenceRun.Insert(_running, run);
         }
 
-        CachedSequence sequence;
-        try
-        {
-            sequence = new CachedSequence(_pages);
-        }
-        catch (OutOfMemoryException)
-        {
-            return null; // the state of linear attention does not fit; others run on
-        }
-
-        int left = run.Tokens.Length - (shares ? sequence.Adopt(run.Tokens) : 0);
-        if (_pages.AvailablePages - sequence.MissingPages(left) >= _running.Count && sequence.TryReserve(left))
-        {
-            return sequence;
-        }
-
-        sequence.Dispose();
-        return null;
-    }
-
-    private void FailFirstWaiting()
-    {
-        SequenceRun run = _waiting[0];
-        _waiting.RemoveAt(0);
-        LeaveQueue(run);
-        run.Generation.Fail(new ConfigurationException($"there is no memory for the keys and values of a text of {run.Tokens.Length} tokens: the system gave {_pages.MaxPages} pages of {KeyValuePages.PageTokens} tokens. Shorten the prompt or free memory."));
-    }
-
-    private void LeaveQueue(SequenceRun run)
-    {
-        if (!run.WasAdmitted)
-        {
-            run.WasAdmitted = true;
-            OnTakenUp?.Invoke(run.Generation);
-        }
-    }
-
-    // What was begun once is never refused: a text that was set aside only waits for its pages.
-    private void RefuseLate()
-    {
-        for (int index = _waiting.Count - 1; index >= 0; index--)
-        {
-            SequenceRun run = _waiting[index];
-            if (!run.WasAdmitted && run.Generation.Request.MaxWait is { } most && run.Generation.Age is { } age && age >= most)
-            {
-                _waiting.RemoveAt(index);
-                LeaveQueue(run);
-                run.Generation.Fail(new EngineBusyException($"the request has waited {age.TotalSeconds:F1} s for its turn and was to wait {most.TotalSeconds:F1} s at most; {_running.Count} texts are being written. Try again later, or let it wait longer."));
-            }
-        }
+        _queue.RefuseLate(_running.Count);
     }
 
     private void PlanRows()
@@ -318,7 +215,7 @@ internal sealed class EngineScheduler : IDisposable
                 SequenceRun last = _running[^1];
                 _running.RemoveAt(_running.Count - 1);
                 last.LetGo();
-                Insert(_waiting, last);
+                _queue.Add(last);
                 _preemptions++;
             }
         }
@@ -426,16 +323,5 @@ internal sealed class EngineScheduler : IDisposable
         }
 
         return 2 * unwanted > _batch.Count;
-    }
-
-    private static void Insert(List<SequenceRun> runs, SequenceRun run)
-    {
-        int place = runs.Count;
-        while (place > 0 && runs[place - 1].Arrival > run.Arrival)
-        {
-            place--;
-        }
-
-        runs.Insert(place, run);
     }
 }

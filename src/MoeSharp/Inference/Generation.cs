@@ -107,7 +107,7 @@ public sealed class Generation
     internal bool TryRead(out int id) => _channel.Reader.TryRead(out id);
 
     /// <summary>Notes when the request is first taken up.</summary>
-    internal void Start(int cachedTokens)
+    internal void NoteStart(int cachedTokens)
     {
         if (_started == 0)
         {

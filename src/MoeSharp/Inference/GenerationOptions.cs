@@ -20,7 +20,7 @@ public sealed record GenerationOptions
 }
 
 /// <summary>A text to be continued.</summary>
-/// <param name="Prompt">Its tokens.</param>
+/// <param name="Prompt">Its tokens; not to be changed while the request lives.</param>
 /// <param name="Options">When to stop and how to draw; the seed is the request's own.</param>
 public sealed record GenerationRequest(IReadOnlyList<int> Prompt, GenerationOptions Options)
 {

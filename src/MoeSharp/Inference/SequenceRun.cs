@@ -5,25 +5,15 @@ namespace MoeSharp.Inference;
 /// <summary>A request as the scheduler sees it: tokens so far, sampler, and the cached sequence while it runs.</summary>
 internal sealed class SequenceRun
 {
-    private readonly int[] _tokens; // prompt and room for all that is written
+    private int[] _tokens = []; // prompt and room for all that is written
     private int _numTokens;
-    private readonly TextAssembler? _stopWatch; // only where a stop string can end the text
+    private TextAssembler? _stopSearch; // only where a stop string can end the text
 
     public SequenceRun(Generation generation, int vocabSize, long arrival)
     {
         (Generation, Arrival) = (generation, arrival);
         Sampler = new Sampler(generation.Request.Options.Sampling, vocabSize);
-        _tokens = new int[generation.Request.Prompt.Count + generation.MaxTokens];
-        foreach (int id in generation.Request.Prompt)
-        {
-            _tokens[_numTokens++] = id;
-            Sampler.Observe(id);
-        }
-
-        if (generation.Request.Options.Stop.Count > 0)
-        {
-            _stopWatch = generation.NewText();
-        }
+        Prepare();
     }
 
     public Generation Generation { get; }
@@ -42,15 +32,43 @@ internal sealed class SequenceRun
     /// <summary>Whether a pass with it has failed, so that its next one is without others.</summary>
     public bool IsSuspect { get; set; }
 
-    /// <summary>Whether it was ever taken up.</summary>
-    public bool WasAdmitted { get; set; }
+    /// <summary>Whether its turn has come once; a text that is set aside waits again.</summary>
+    public bool HasLeftQueue { get; set; }
 
+    /// <summary>Prompt and what was written.</summary>
     public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, _numTokens);
 
     /// <summary>Tokens that the model has not seen.</summary>
     public int Pending => _numTokens - (Sequence?.Length ?? 0);
 
     public int NumWritten => _numTokens - Generation.Request.Prompt.Count;
+
+    /// <summary>Puts a run in its place among others, by arrival.</summary>
+    public static void Insert(List<SequenceRun> runs, SequenceRun run)
+    {
+        int place = runs.Count;
+        while (place > 0 && runs[place - 1].Arrival > run.Arrival)
+        {
+            place--;
+        }
+
+        runs.Insert(place, run);
+    }
+
+    private void Prepare()
+    {
+        _tokens = new int[Generation.Request.Prompt.Count + Generation.MaxTokens];
+        foreach (int id in Generation.Request.Prompt)
+        {
+            _tokens[_numTokens++] = id;
+            Sampler.Observe(id);
+        }
+
+        if (Generation.Request.Options.Stop.Count > 0)
+        {
+            _stopSearch = Generation.NewText();
+        }
+    }
 
     /// <summary>Adds the token that the model has drawn.</summary>
     /// <returns>Why the text ends with it, or null.</returns>
@@ -68,7 +86,7 @@ internal sealed class SequenceRun
         _tokens[_numTokens++] = id;
         Sampler.Observe(id);
         Generation.Write(id);
-        if (_stopWatch is { } text)
+        if (_stopSearch is { } text)
         {
             text.Push(id);
             if (text.IsStopped)

@@ -323,7 +323,7 @@ public sealed class EngineSchedulerTests
         using LanguageModel model = Model(workers);
         StoppedClock time = new();
         List<Generation> left = [];
-        using EngineScheduler scheduler = new(model, workers, new EngineOptions { MaxSequences = 1 }) { OnTakenUp = left.Add };
+        using EngineScheduler scheduler = new(model, workers, new EngineOptions { MaxSequences = 1 }) { OnLeftQueue = left.Add };
         Generation running = Add(scheduler, Prompt(1), 30, 0.8f);
         Generation[] waiting = [.. new[] { 5, 9, 0 }.Select(seconds => NewGeneration(new GenerationRequest([1, 2], Options(3, 0f)) { MaxWait = TimeSpan.FromSeconds(seconds) }, time))];
         Array.ForEach(waiting[..2], scheduler.Add);
