@@ -46,6 +46,7 @@ internal sealed class RequestQueue(KeyValuePages pages, bool sharesPrefixes)
             }
 
             // A half page that is shared needs a page for its copy while it is held; alone, a text may need all there are for itself.
+            run.Prepare();
             run.Sequence = Open(run, sharesPrefixes, running) ?? (running == 0 ? Open(run, shares: false, running) : null);
             if (run.Sequence is not null)
             {

@@ -3,6 +3,7 @@ using MoeSharp.Execution;
 namespace MoeSharp.Inference;
 
 /// <summary>A request as the scheduler sees it: tokens so far, sampler, and the cached sequence while it runs.</summary>
+/// <remarks>Until <see cref="Prepare"/> it costs next to nothing: many requests may wait.</remarks>
 internal sealed class SequenceRun
 {
     private int[] _tokens = []; // prompt and room for all that is written
@@ -13,7 +14,6 @@ internal sealed class SequenceRun
     {
         (Generation, Arrival) = (generation, arrival);
         Sampler = new Sampler(generation.Request.Options.Sampling, vocabSize);
-        Prepare();
     }
 
     public Generation Generation { get; }
@@ -35,7 +35,7 @@ internal sealed class SequenceRun
     /// <summary>Whether its turn has come once; a text that is set aside waits again.</summary>
     public bool HasLeftQueue { get; set; }
 
-    /// <summary>Prompt and what was written.</summary>
+    /// <summary>Prompt and what was written; empty before <see cref="Prepare"/>.</summary>
     public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, _numTokens);
 
     /// <summary>Tokens that the model has not seen.</summary>
@@ -55,8 +55,14 @@ internal sealed class SequenceRun
         runs.Insert(place, run);
     }
 
-    private void Prepare()
+    /// <summary>Takes the prompt in and makes room for the text; nothing the second time.</summary>
+    public void Prepare()
     {
+        if (_numTokens > 0)
+        {
+            return;
+        }
+
         _tokens = new int[Generation.Request.Prompt.Count + Generation.MaxTokens];
         foreach (int id in Generation.Request.Prompt)
         {

@@ -362,14 +362,14 @@ public sealed class EngineSchedulerTests
     }
 
     [Fact]
-    public void A_waiting_request_costs_no_memory_of_the_size_of_the_vocabulary()
+    public void A_waiting_request_costs_no_memory_of_the_size_of_the_vocabulary_or_of_its_text()
     {
         const int LargeVocab = 8192;
         const int Requests = 50;
         using WorkerPool workers = new(1);
         using LanguageModel model = Model(workers, LargeVocab);
         using EngineScheduler scheduler = new(model, workers, new EngineOptions());
-        Generation[] texts = [.. Enumerable.Range(0, Requests).Select(_ => NewGeneration([1, 2], Options(3, 0.8f)))];
+        Generation[] texts = [.. Enumerable.Range(0, Requests).Select(_ => NewGeneration([1, 2], Options(LargeVocab, 0.8f)))];
         long before = GC.GetAllocatedBytesForCurrentThread();
         Array.ForEach(texts, scheduler.Add);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, Requests * LargeVocab / 2);
