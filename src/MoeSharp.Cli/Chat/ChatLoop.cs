@@ -207,7 +207,7 @@ internal sealed class ChatLoop(Engine engine, ChatConversation conversation, Gen
     private void ShowStatistics()
     {
         EngineStatistics statistics = engine.Statistics;
-        view.Notice(_last is { } last ? ChatView.Rates(last) : "no answer yet");
+        view.Notice(_last is { } last ? GenerationOutput.Rates(last) : "no answer yet");
         view.Notice(string.Create(CultureInfo.InvariantCulture, $"{conversation.Messages.Count} messages; context of {engine.ContextLength} tokens; {statistics.CacheBytes / 1e6:F1} MB of keys and values; {statistics.CachedTokens} prompt tokens were known, {statistics.Rows} went through the model"));
     }
 

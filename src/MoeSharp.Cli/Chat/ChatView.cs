@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using MoeSharp.Inference;
@@ -153,18 +152,12 @@ internal sealed class ChatView : IDisposable
     /// <summary>Says something that is no part of the conversation.</summary>
     public void Notice(string text) => Console.Error.WriteLine(text);
 
-    /// <summary>Rates of an answer.</summary>
-    public static string Rates(GenerationResult result) => string.Create(CultureInfo.InvariantCulture,
-        $"prompt {result.PromptTokens} tokens ({result.CachedTokens} of them known), {Rate(result.PromptTokens - result.CachedTokens, result.PromptTime):F1} tokens/s; answer {result.Ids.Count} tokens, {Rate(result.Ids.Count - 1, result.CompletionTime):F1} tokens/s");
-
     /// <inheritdoc/>
     public void Dispose()
     {
         _interrupt?.Dispose();
         _output.Dispose();
     }
-
-    private static double Rate(int tokens, TimeSpan time) => Math.Max(0, tokens) / Math.Max(time.TotalSeconds, 1e-9);
 
     private void Write(string text)
     {

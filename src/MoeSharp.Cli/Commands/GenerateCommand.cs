@@ -100,7 +100,7 @@ internal static class GenerateCommand
     private static void WriteRates(GenerationResult result, SamplingOptions sampling)
     {
         string seed = sampling.Temperature == 0 ? "greedy" : $"seed {sampling.Seed}";
-        Console.Error.WriteLine($"{ChatView.Rates(result)}; {seed}");
+        Console.Error.WriteLine($"{GenerationOutput.Rates(result)}; {seed}");
     }
 
     private static string ReadStandardInput()

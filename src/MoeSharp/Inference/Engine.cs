@@ -16,6 +16,7 @@ public sealed class Engine : IDisposable
     private readonly Channel<Generation> _inbox = Channel.CreateUnbounded<Generation>(new UnboundedChannelOptions { SingleReader = true });
     private readonly EngineScheduler _scheduler;
     private readonly EngineOptions _options;
+    private readonly GenerationLimits _limits;
     private readonly Thread _thread;
     private int _waitingRequests;
     private long _waitingTokens;
@@ -33,19 +34,17 @@ public sealed class Engine : IDisposable
         GenerationLimits.CheckVocabulary(model.Config, tokenizer);
         _options = options;
         _scheduler = new EngineScheduler(model, workers, options) { OnLeftQueue = LeaveQueue };
-        Limits = new GenerationLimits(model.Config, tokenizer, options.ContextLength);
+        _limits = new GenerationLimits(model.Config, tokenizer, options.ContextLength);
         _statistics = _scheduler.Statistics;
         _thread = new Thread(Run) { IsBackground = true, Name = "MoeSharp engine" };
         _thread.Start();
     }
 
     /// <summary>Most tokens of a text, prompt included.</summary>
-    public int ContextLength => Limits.ContextLength;
+    public int ContextLength => _limits.ContextLength;
 
     /// <summary>What the engine is doing and has done, as of its last change of work.</summary>
     public EngineStatistics Statistics => _statistics;
-
-    private GenerationLimits Limits { get; }
 
     /// <summary>Queues a request.</summary>
     /// <param name="request">What to continue and how.</param>
@@ -56,7 +55,7 @@ public sealed class Engine : IDisposable
     public Generation Submit(GenerationRequest request, CancellationToken cancellation = default)
     {
         ObjectDisposedException.ThrowIf(_isClosing, this);
-        Generation generation = Limits.Open(request);
+        Generation generation = _limits.Open(request);
         CheckPages(generation);
         EnterQueue(generation);
         if (!_inbox.Writer.TryWrite(generation))
@@ -86,6 +85,32 @@ public sealed class Engine : IDisposable
         _inbox.Writer.TryComplete();
         _thread.Join();
         _scheduler.Dispose();
+    }
+
+    private void CheckPages(Generation generation)
+    {
+        long tokens = generation.Request.Prompt.Count + (long)generation.MaxTokens - 1; // the last token is not read again
+        if (tokens > _scheduler.MostTokens)
+        {
+            throw new ConfigurationException($"the text may have {tokens} tokens, and the cache of {_options.CacheBytes >> 20} MiB holds {_scheduler.MostTokens}. Ask for fewer tokens or give the cache more memory.");
+        }
+    }
+
+    private void EnterQueue(Generation generation)
+    {
+        int requests = Interlocked.Increment(ref _waitingRequests);
+        long tokens = Interlocked.Add(ref _waitingTokens, generation.Request.Prompt.Count);
+        if (requests > _options.MaxWaitingRequests || (tokens > _options.MaxWaitingTokens && requests > 1))
+        {
+            LeaveQueue(generation);
+            throw new EngineBusyException($"{requests - 1} requests with {tokens - generation.Request.Prompt.Count} tokens wait already; the engine lets {_options.MaxWaitingRequests} requests and {_options.MaxWaitingTokens} tokens wait. Try again later.");
+        }
+    }
+
+    private void LeaveQueue(Generation generation)
+    {
+        Interlocked.Decrement(ref _waitingRequests);
+        Interlocked.Add(ref _waitingTokens, -generation.Request.Prompt.Count);
     }
 
     private void Run()
@@ -130,31 +155,5 @@ public sealed class Engine : IDisposable
         }
         while (!_scheduler.HasWork && _inbox.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult());
         return _scheduler.HasWork;
-    }
-
-    private void CheckPages(Generation generation)
-    {
-        long tokens = generation.Request.Prompt.Count + (long)generation.MaxTokens - 1; // the last token is not read again
-        if (tokens > _scheduler.MostTokens)
-        {
-            throw new ConfigurationException($"the text may have {tokens} tokens, and the cache of {_options.CacheBytes >> 20} MiB holds {_scheduler.MostTokens}. Ask for fewer tokens or give the cache more memory.");
-        }
-    }
-
-    private void EnterQueue(Generation generation)
-    {
-        int requests = Interlocked.Increment(ref _waitingRequests);
-        long tokens = Interlocked.Add(ref _waitingTokens, generation.Request.Prompt.Count);
-        if (requests > _options.MaxWaitingRequests || (tokens > _options.MaxWaitingTokens && requests > 1))
-        {
-            LeaveQueue(generation);
-            throw new EngineBusyException($"{requests - 1} requests with {tokens - generation.Request.Prompt.Count} tokens wait already; the engine lets {_options.MaxWaitingRequests} requests and {_options.MaxWaitingTokens} tokens wait. Try again later.");
-        }
-    }
-
-    private void LeaveQueue(Generation generation)
-    {
-        Interlocked.Decrement(ref _waitingRequests);
-        Interlocked.Add(ref _waitingTokens, -generation.Request.Prompt.Count);
     }
 }
