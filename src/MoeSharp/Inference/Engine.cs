@@ -73,7 +73,7 @@ public sealed class Engine : IDisposable
         return generation;
     }
 
-    /// <summary>Cancels all texts and ends the thread.</summary>
+    /// <summary>Cancels all texts and ends the thread; a pass in progress is given up.</summary>
     public void Dispose()
     {
         if (_isClosing)
@@ -82,6 +82,7 @@ public sealed class Engine : IDisposable
         }
 
         _isClosing = true;
+        _scheduler.GiveUpPass();
         _inbox.Writer.TryComplete();
         _thread.Join();
         _scheduler.Dispose();
@@ -127,7 +128,7 @@ public sealed class Engine : IDisposable
                 }
             }
         }
-        catch (Exception exception) when (exception is not ThreadInterruptedException)
+        catch (Exception exception)
         {
             failure = exception; // a defect: no caller may wait for ever
         }

@@ -27,6 +27,7 @@ internal sealed class EngineScheduler : IDisposable
     private readonly int _vocab;
     private float[] _logits = []; // [rows wanted, vocab]
     private int _numLogitRows;
+    private volatile bool _isGivenUp; // by another thread, for good
     private (int Running, int Waiting) _reported;
     private long _arrivals;
     private long _passes;
@@ -135,6 +136,9 @@ internal sealed class EngineScheduler : IDisposable
         _rows += _batch.Count;
         TakeTokens();
     }
+
+    /// <summary>Gives up the pass in progress, and all later ones. May be called from any thread.</summary>
+    public void GiveUpPass() => _isGivenUp = true;
 
     public void Dispose()
     {
@@ -322,6 +326,6 @@ internal sealed class EngineScheduler : IDisposable
             unwanted += run.Generation.IsCancelled ? run.PlannedRows : 0;
         }
 
-        return 2 * unwanted > _batch.Count;
+        return _isGivenUp || 2 * unwanted > _batch.Count;
     }
 }

@@ -186,6 +186,30 @@ public sealed class EngineSchedulerTests
     }
 
     [Fact]
+    public void An_engine_that_closes_does_not_wait_for_a_pass()
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = Model(workers);
+        int operations = 0;
+        EngineScheduler scheduler = null!;
+        using (scheduler = new(model, workers, new EngineOptions())
+        {
+            OnOperation = () =>
+            {
+                if (++operations == 3)
+                {
+                    scheduler.GiveUpPass();
+                }
+            },
+        })
+        {
+            Add(scheduler, Prompt(1), Answer, 1f);
+            scheduler.Step();
+            Assert.Equal((3, 1L), (operations, scheduler.Statistics.GivenUpPasses)); // nothing after the third
+        }
+    }
+
+    [Fact]
     public void Logits_that_are_not_numbers_end_only_their_own_text()
     {
         using WorkerPool workers = new(2);
