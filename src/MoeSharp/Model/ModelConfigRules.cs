@@ -117,10 +117,16 @@ internal static class ModelConfigRules
         }
     }
 
-    private static void CheckRope(RopeConfig rope, List<string> problems)
+    private static void CheckRope(ModelConfig config, List<string> problems)
     {
+        RopeConfig rope = config.Rope;
         Positive("rope_theta", rope.Theta, problems);
-        if (rope.Scaling == RopeScaling.None)
+        if (rope.Scaling == RopeScaling.Divided)
+        {
+            CheckDivisors(rope.FrequencyDivisors, RopeFrequencies.RotatedLanes(config) / 2, problems);
+        }
+
+        if (rope.Scaling is RopeScaling.None or RopeScaling.Divided)
         {
             return;
         }
@@ -131,6 +137,15 @@ internal static class ModelConfigRules
             Size("rope_scaling.original_max_position_embeddings", rope.OriginalMaxPositions, problems);
         }
 
+        if (rope.Scaling == RopeScaling.Llama3)
+        {
+            Positive("rope_scaling.low_freq_factor", rope.LowFrequencyFactor, problems);
+            if (!(rope.HighFrequencyFactor > rope.LowFrequencyFactor) || !double.IsFinite(rope.HighFrequencyFactor))
+            {
+                problems.Add($"rope_scaling.high_freq_factor {rope.HighFrequencyFactor} must be above low_freq_factor {rope.LowFrequencyFactor}");
+            }
+        }
+
         if (rope.Scaling == RopeScaling.Yarn)
         {
             Positive("rope_scaling.beta_fast", rope.BetaFast, problems);
@@ -139,10 +154,18 @@ internal static class ModelConfigRules
         }
     }
 
+    private static void CheckDivisors(IReadOnlyList<float> divisors, int pairs, List<string> problems)
+    {
+        if (divisors.Count != pairs || divisors.Any(divisor => !(divisor > 0) || !float.IsFinite(divisor)))
+        {
+            problems.Add($"{divisors.Count} rotary divisors are given for {pairs} pairs of lanes; one finite number above 0 is needed for each");
+        }
+    }
+
     private static void CheckNumbers(ModelConfig config, List<string> problems)
     {
         Positive("rms_norm_eps", config.RmsNormEps, problems);
-        CheckRope(config.Rope, problems);
+        CheckRope(config, problems);
         Positive("initializer_range", config.InitializerRange, problems);
         Token("bos_token_id", config.BosTokenId, config.VocabSize, problems);
         Token("eos_token_id", config.EosTokenId, config.VocabSize, problems);

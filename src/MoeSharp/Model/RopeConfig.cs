@@ -1,8 +1,12 @@
+using MoeSharp.Tensors;
+
 namespace MoeSharp.Model;
 
 /// <summary>How positions turn queries and keys.</summary>
 public sealed record RopeConfig
 {
+    private readonly ValueList<float> _frequencyDivisors = ValueList<float>.Empty;
+
     /// <summary>Base of the frequencies (rope_theta).</summary>
     public double Theta { get; init; } = 10000;
 
@@ -30,6 +34,19 @@ public sealed record RopeConfig
     /// <summary>Whether YaRN's bounds are rounded to whole dimensions (truncate).</summary>
     public bool Truncates { get; init; } = true;
 
+    /// <summary>Of <see cref="RopeScaling.Llama3"/>: pairs with fewer turns than this over the original context are slowed down by the whole factor.</summary>
+    public double LowFrequencyFactor { get; init; } = 1;
+
+    /// <summary>Of <see cref="RopeScaling.Llama3"/>: pairs with more turns than this over the original context stay.</summary>
+    public double HighFrequencyFactor { get; init; } = 4;
+
+    /// <summary>Of <see cref="RopeScaling.Divided"/>: what the angle of each pair is divided by.</summary>
+    public IReadOnlyList<float> FrequencyDivisors
+    {
+        get => _frequencyDivisors;
+        init => _frequencyDivisors = new ValueList<float>(value);
+    }
+
     /// <summary>Factor on cosines and sines, already resolved from attention_factor, mscale and mscale_all_dim.</summary>
     public double AttentionFactor { get; init; } = 1;
 
@@ -56,4 +73,10 @@ public enum RopeScaling
 
     /// <summary>NTK-aware base that grows with the sequence.</summary>
     Dynamic,
+
+    /// <summary>That of Llama 3.1: high frequencies stay, low ones are divided by the factor, those between partly.</summary>
+    Llama3,
+
+    /// <summary>A divisor for every pair, as GGUF files store it.</summary>
+    Divided,
 }

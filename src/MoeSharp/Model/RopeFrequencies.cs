@@ -9,7 +9,7 @@ internal static class RopeFrequencies
     public static RotaryTable Table(ModelConfig config)
     {
         RopeConfig rope = config.Rope;
-        int dim = config.LatentAttention is { } latent ? latent.RopeHeadDim : rope.RotaryDim > 0 ? rope.RotaryDim : config.HeadDim;
+        int dim = RotatedLanes(config);
         double magnitude = rope.Scaling == RopeScaling.Yarn ? rope.AttentionFactor : 1;
         if (rope.Scaling == RopeScaling.Dynamic)
         {
@@ -26,12 +26,44 @@ internal static class RopeFrequencies
     public static double[] Of(RopeConfig rope, int dim)
     {
         double[] frequencies = [.. Enumerable.Range(0, dim / 2).Select(pair => Math.Pow(rope.Theta, -2.0 * pair / dim))];
-        if (rope.Scaling == RopeScaling.Linear)
+        return rope.Scaling switch
         {
-            return [.. frequencies.Select(frequency => frequency / rope.Factor)];
-        }
+            RopeScaling.Linear => [.. frequencies.Select(frequency => frequency / rope.Factor)],
+            RopeScaling.Yarn => Interpolated(rope, dim, frequencies),
+            RopeScaling.Llama3 => [.. frequencies.Select(frequency => frequency / Llama3Divisor(rope, frequency))],
+            RopeScaling.Divided => [.. frequencies.Select((frequency, pair) => frequency / rope.FrequencyDivisors[pair])],
+            _ => frequencies,
+        };
+    }
 
-        return rope.Scaling == RopeScaling.Yarn ? Interpolated(rope, dim, frequencies) : frequencies;
+    /// <summary>Lanes of a head that are rotated.</summary>
+    public static int RotatedLanes(ModelConfig config) =>
+        config.LatentAttention is { } latent ? latent.RopeHeadDim : config.Rope.RotaryDim > 0 ? config.Rope.RotaryDim : config.HeadDim;
+
+    /// <summary>The scaling of Llama 3.1 as a divisor for every pair; others as they are.</summary>
+    public static RopeConfig Divided(RopeConfig rope, int dim) => rope.Scaling != RopeScaling.Llama3 ? rope : Plain(rope) with
+    {
+        Scaling = RopeScaling.Divided,
+        FrequencyDivisors = [.. Of(Plain(rope), dim).Select(frequency => (float)Llama3Divisor(rope, frequency))],
+    };
+
+    /// <summary>Divisors as the scaling of Llama 3.1 with its published numbers, or null where they are something else.</summary>
+    public static RopeConfig? Llama3(RopeConfig divided, int dim)
+    {
+        const int PublishedContext = 8192; // of Llama 3.1, 3.2 and 3.3; their frequency factors are the defaults
+        const double Rounding = 1e-5; // other programs compute divisors in float32
+        RopeConfig rope = Plain(divided) with { Scaling = RopeScaling.Llama3, Factor = divided.FrequencyDivisors.Max(), OriginalMaxPositions = PublishedContext };
+        return Divided(rope, dim).FrequencyDivisors.Zip(divided.FrequencyDivisors).All(pair => Math.Abs(pair.First - pair.Second) <= Rounding * pair.First) ? rope : null;
+    }
+
+    private static RopeConfig Plain(RopeConfig rope) => new() { Theta = rope.Theta, RotaryDim = rope.RotaryDim, IsInterleaved = rope.IsInterleaved };
+
+    // Llama 3.1: by the turns of a pair over the original context. Between the bounds the frequency, not the divisor, is interpolated.
+    private static double Llama3Divisor(RopeConfig rope, double frequency)
+    {
+        double turns = rope.OriginalMaxPositions * frequency / (2 * Math.PI);
+        double kept = Math.Clamp((turns - rope.LowFrequencyFactor) / (rope.HighFrequencyFactor - rope.LowFrequencyFactor), 0, 1);
+        return 1 / (kept + ((1 - kept) / rope.Factor));
     }
 
     // YaRN, arXiv 2309.00071, section 3.2: pairs that turn often within the original context stay, those that never complete a turn are slowed down by the factor.

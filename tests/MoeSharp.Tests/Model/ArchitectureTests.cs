@@ -49,6 +49,8 @@ public sealed class ArchitectureTests
         ["yarn"] = Dense with { HeadDim = 12, Rope = new RopeConfig { Scaling = RopeScaling.Yarn, Factor = 8, OriginalMaxPositions = 6, BetaFast = 2, BetaSlow = 0.1, AttentionFactor = 1.2 } },
         ["yarn between dimensions"] = Dense with { HeadDim = 12, Rope = new RopeConfig { Scaling = RopeScaling.Yarn, Factor = 8, OriginalMaxPositions = 6, BetaFast = 2, BetaSlow = 0.1, Truncates = false } },
         ["dynamic"] = Dense with { Rope = new RopeConfig { Scaling = RopeScaling.Dynamic, Factor = 3, OriginalMaxPositions = 5 } },
+        ["llama 3"] = Dense with { HeadDim = 12, Rope = new RopeConfig { Theta = 100, Scaling = RopeScaling.Llama3, Factor = 8, OriginalMaxPositions = 40, LowFrequencyFactor = 1, HighFrequencyFactor = 4 } },
+        ["divided"] = Dense with { Rope = new RopeConfig { Scaling = RopeScaling.Divided, FrequencyDivisors = [1.5f, 0.5f, 20] } },
         ["attention scale, embedding and logit scale"] = Dense with { AttentionScale = 0.21f, EmbeddingScale = 3.5f, LogitScale = 0.4f, TieWordEmbeddings = true },
         ["sandwich"] = Dense with { BlockLayout = BlockLayout.SandwichNorm },
         ["normed residual"] = Dense with { BlockLayout = BlockLayout.NormedResidual, ResidualScales = new ResidualScales { FullAttentionAlpha = 1.5f, FullAttentionBeta = 0.8f, FeedForwardAlpha = 1.25f, FeedForwardBeta = 1.1f } },

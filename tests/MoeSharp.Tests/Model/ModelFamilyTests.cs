@@ -125,6 +125,8 @@ public sealed class ModelFamilyTests
     [InlineData("{\"model_type\": \"qwen3_moe\", \"quantization_config\": {\"quant_method\": \"fp8\"}}", "weight_block_size")]
     [InlineData("{\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"yarn\"}}", "rope_scaling.factor")]
     [InlineData("{\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4, \"beta_quick\": 4}}", "rope_scaling.beta_quick")]
+    [InlineData("{\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"llama3\", \"factor\": 4, \"high_freq_factor\": 1}}", "rope_scaling.high_freq_factor 1")]
+    [InlineData("{\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"llama3\", \"factor\": 4, \"beta_fast\": 1}}", "rope_scaling.beta_fast")]
     [InlineData("{\"model_type\": \"deepseek_v3\", \"v_head_dim\": 1000000}", "v_head_dim 1000000")]
     [InlineData("{\"model_type\": \"deepseek_v3\", \"kv_lora_rank\": 1000000}", "kv_lora_rank plus qk_rope_head_dim 1000064")]
     [InlineData("{\"model_type\": \"minimax\", \"num_hidden_layers\": 1, \"layer_types\": [\"linear_attention\"], \"head_dim\": 8192}", "make a state of")]
@@ -136,6 +138,8 @@ public sealed class ModelFamilyTests
     [InlineData("{\"type\": \"linear\", \"factor\": 4}", RopeScaling.Linear, 4, 1)]
     [InlineData("{\"rope_type\": \"dynamic\", \"factor\": 2.5}", RopeScaling.Dynamic, 2.5, 1)]
     [InlineData("{\"rope_type\": \"yarn\", \"type\": \"yarn\", \"factor\": 4, \"attention_factor\": 1.25}", RopeScaling.Yarn, 4, 1.25)]
+    [InlineData("{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192}", RopeScaling.Llama3, 8, 1)]
+    [InlineData("{\"type\": \"llama3\", \"factor\": 3, \"low_freq_factor\": 2, \"high_freq_factor\": 2.5, \"original_max_position_embeddings\": 77}", RopeScaling.Llama3, 3, 1)]
     [InlineData("{\"type\": \"yarn\", \"factor\": 4, \"mscale\": 0.5}", RopeScaling.Yarn, 4, 1.1386294361119891)] // one of the pair alone counts for nothing
     public void Every_kind_of_rope_scaling_is_read(string scaling, RopeScaling kind, double factor, double attentionFactor)
     {
@@ -144,6 +148,20 @@ public sealed class ModelFamilyTests
         Assert.Equal((kind, factor), (config.Rope.Scaling, config.Rope.Factor));
         Assert.Equal(attentionFactor, config.Rope.AttentionFactor, 1e-12);
         Assert.Equal(config, ModelConfigJson.Parse(ModelConfigJson.Write(config), "written"));
+    }
+
+    [Fact]
+    public void The_published_Llama_3_1_is_read()
+    {
+        ModelConfig config = Read("""
+            {"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "hidden_act": "silu",
+            "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 14336, "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32,
+            "num_hidden_layers": 32, "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0, "tie_word_embeddings": false, "torch_dtype": "bfloat16", "use_cache": true, "vocab_size": 128256}
+            """);
+
+        Assert.Equal(new RopeConfig { Theta = 500000, Scaling = RopeScaling.Llama3, Factor = 8, OriginalMaxPositions = 8192, LowFrequencyFactor = 1, HighFrequencyFactor = 4 }, config.Rope);
+        Assert.Equal(8_030_261_248, ModelSize.Of(config).Parameters.Total);
     }
 
     [Fact]

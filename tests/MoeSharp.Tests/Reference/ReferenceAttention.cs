@@ -187,6 +187,23 @@ internal sealed class ReferenceAttention(ModelConfig config, IReadOnlyDictionary
                 double high = Math.Min(dim - 1, rope.Truncates ? Math.Ceiling(Corner(rope.BetaSlow)) : Corner(rope.BetaSlow));
                 double ramp = Math.Clamp((pair - low) / (high == low ? 0.001 : high - low), 0, 1);
                 return (ramp * plain / rope.Factor) + ((1 - ramp) * plain);
+            case RopeScaling.Llama3:
+                // By wavelengths: below the first bound as it is, above the second divided, between a mixture of both.
+                double length = 2 * Math.PI / plain;
+                if (length < rope.OriginalMaxPositions / rope.HighFrequencyFactor)
+                {
+                    return plain;
+                }
+
+                if (length > rope.OriginalMaxPositions / rope.LowFrequencyFactor)
+                {
+                    return plain / rope.Factor;
+                }
+
+                double smooth = ((rope.OriginalMaxPositions / length) - rope.LowFrequencyFactor) / (rope.HighFrequencyFactor - rope.LowFrequencyFactor);
+                return ((1 - smooth) * plain / rope.Factor) + (smooth * plain);
+            case RopeScaling.Divided:
+                return plain / rope.FrequencyDivisors[pair];
             default:
                 return plain;
         }

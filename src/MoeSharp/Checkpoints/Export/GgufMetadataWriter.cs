@@ -18,9 +18,10 @@ internal static class GgufMetadataWriter
         ("dbrx", "dbrx", false), ("grok-1", "grok", false), ("gpt_oss", "gpt-oss", false),
     ];
 
-    /// <summary>The architecture as its GGUF files have it: with the order of rotary pairs that they use.</summary>
+    /// <summary>The architecture as its GGUF files have it: with the order of rotary pairs that they use, and divisors instead of the numbers they follow from.</summary>
     /// <exception cref="ConfigurationException">The format does not have the family.</exception>
-    public static ModelConfig InFile(ModelConfig config) => config with { Rope = config.Rope with { IsInterleaved = Find(config).IsInterleaved } };
+    public static ModelConfig InFile(ModelConfig config) =>
+        config with { Rope = RopeFrequencies.Divided(config.Rope, RopeFrequencies.RotatedLanes(config)) with { IsInterleaved = Find(config).IsInterleaved } };
 
     /// <summary>Adds what describes the architecture.</summary>
     /// <param name="entries">Metadata.</param>
@@ -66,6 +67,7 @@ internal static class GgufMetadataWriter
             _ when config.ModelType != "dbrx" && config.ClipQkv > 0 => "clamped queries and keys",
             _ when config.SlidingWindow > 0 && config.ModelType != "gpt_oss" => "sliding windows",
             _ when config.LatentAttention is not null && config.Rope.AttentionFactor != 1 => "YaRN whose mscale differs from mscale_all_dim",
+            _ when config.Rope.Scaling is RopeScaling.Llama3 or RopeScaling.Divided && Find(config).Architecture != "llama" => "the rotary positions of Llama 3.1",
             _ when config.Rope.Scaling == RopeScaling.Dynamic => "dynamic rotary positions",
             _ => null,
         };

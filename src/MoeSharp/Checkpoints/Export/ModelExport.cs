@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using MoeSharp.Checkpoints.Gguf;
+using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Model;
 using MoeSharp.Tensors;
@@ -95,11 +96,18 @@ public sealed class ModelExport
     {
         List<CheckpointTensor> tensors = Sorted(GgufTable());
         List<WeightTensor> layouts = [.. tensors.Select(tensor => new WeightTensor(tensor.Name, tensor.Shape, Format(tensor)))];
+        ModelConfig inFile = _files.Source is GgufSource ? _files.Config : GgufMetadataWriter.InFile(_files.Config);
+        float[] divisors = [.. inFile.Rope.FrequencyDivisors];
+        if (divisors.Length > 0)
+        {
+            layouts.Add(new WeightTensor(GgufNames.RotaryDivisors, [divisors.Length], WeightFormat.F32));
+        }
+
         _bytesTotal = layouts.Sum(layout => layout.ByteLength);
         GgufEntries metadata = Metadata(layouts);
         if (_files.Source is not GgufSource)
         {
-            GgufDescription.Check(metadata, GgufMetadataWriter.InFile(_files.Config), layouts);
+            GgufDescription.Check(metadata, inFile, layouts);
         }
 
         using GgufWriter writer = new(path, metadata, layouts);
@@ -107,6 +115,12 @@ public sealed class ModelExport
         {
             _encoder.Encode(tensor, layout.Format, writer.Append, cancel);
             Done(layout);
+        }
+
+        if (divisors.Length > 0)
+        {
+            writer.Append(NumberFormats.Bytes(divisors));
+            Done(layouts[^1]);
         }
 
         cancel.ThrowIfCancellationRequested();
@@ -259,7 +273,7 @@ public sealed class ModelExport
 
     private ExportReport Report(string target)
     {
-        HashSet<string> used = [.. _files.Slices.Select(slice => slice.CheckpointName)];
+        HashSet<string> used = [.. _files.Slices.Select(slice => slice.CheckpointName), .. _files.Config.Rope.FrequencyDivisors.Count > 0 ? [GgufNames.RotaryDivisors] : (string[])[]];
         string[] all = [.. _files.Source.Names];
         List<ExpertCoverage> coverage = _options.Importance is { } importance
             ? [.. importance.Weights.Where(name => name.EndsWith("experts.gate_up_projection", StringComparison.Ordinal) && importance.RowsOf(name).Count > 1).Select(name => new ExpertCoverage(name, importance.RowsOf(name)))]

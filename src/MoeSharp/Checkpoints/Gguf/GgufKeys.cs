@@ -1,3 +1,4 @@
+using MoeSharp.Kernels.Formats;
 using MoeSharp.Model;
 
 namespace MoeSharp.Checkpoints.Gguf;
@@ -109,6 +110,28 @@ internal sealed class GgufKeys
     private int? Token(string key) => _file.Metadata.GetInteger(key, -1) is >= 0 and <= int.MaxValue and var token ? (int)token : null;
 
     private RopeConfig Rope(int headDim)
+    {
+        RopeConfig rope = Scaling(headDim);
+        if (!HasTensor(GgufNames.RotaryDivisors))
+        {
+            return rope;
+        }
+
+        GgufTensor tensor = _file.Tensor(GgufNames.RotaryDivisors);
+        int pairs = Int("rope.dimension_count", headDim) / 2;
+        if (tensor.Format != WeightFormat.F32 || tensor.Shape.Count != 1 || tensor.Length != pairs)
+        {
+            throw new FileFormatException($"{_file.Path}: {tensor.Name} is {tensor.Format.Name()} [{string.Join(", ", tensor.Shape)}]; f32 [{pairs}] is expected, one for each rotary pair");
+        }
+
+        float[] divisors = new float[pairs];
+        _file.ReadFloats(tensor.Name, divisors);
+        return rope.Scaling == RopeScaling.None
+            ? rope with { Scaling = RopeScaling.Divided, FrequencyDivisors = divisors }
+            : throw NotSupported("rope.scaling.type", rope.Scaling.ToString().ToLowerInvariant(), $"with {tensor.Name} it is 'none'");
+    }
+
+    private RopeConfig Scaling(int headDim)
     {
         int rotary = Int("rope.dimension_count", headDim);
         string type = _file.Metadata.GetString(_prefix + "rope.scaling.type", Has("rope.scale_linear") ? "linear" : "none");

@@ -6,6 +6,9 @@ namespace MoeSharp.Checkpoints.Gguf;
 /// <summary>The tensors of GGUF files, got from the table of the family's Hugging Face checkpoints: renamed, experts stacked.</summary>
 internal static class GgufNames
 {
+    /// <summary>Divisors of the rotary angles: no weights, but part of the description.</summary>
+    public const string RotaryDivisors = "rope_freqs.weight";
+
     // What stands before the number of a layer.
     private static readonly string[] s_layerPrefixes = ["model.layers.", "transformer.blocks."];
 
@@ -98,6 +101,7 @@ internal static class GgufNames
     public static IEnumerable<string> Ignored(ModelConfig config, int predicting, TensorPresence isPresent)
     {
         yield return "*.attn_rot_embd.weight"; // computed from the base; the first files store it
+        yield return RotaryDivisors; // read with the metadata
         for (int block = 0; block < predicting; block++)
         {
             yield return $"blk.{config.NumHiddenLayers + block}.*";

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace MoeSharp.Model.Families;
 
-/// <summary>Dense decoders: LLaMA-2, DeepSeek LLM 7B and 67B.</summary>
+/// <summary>Dense decoders: LLaMA-2, Llama 3.1, DeepSeek LLM 7B and 67B.</summary>
 internal static class LlamaFamily
 {
     public static ModelFamily Family { get; } = new("llama", "LlamaForCausalLM", Read, Write);

@@ -51,7 +51,7 @@ internal static class RopeKeys
     /// <summary>Writes rope_theta and rope_scaling.</summary>
     public static void Write(Utf8JsonWriter writer, ModelConfig config)
     {
-        RopeConfig rope = config.Rope;
+        RopeConfig rope = config.Rope.Scaling == RopeScaling.Divided ? Llama3(config) : config.Rope;
         writer.WriteNumber("rope_theta", rope.Theta);
         if (rope.RotaryDim > 0 && rope.RotaryDim != config.HeadDim)
         {
@@ -73,6 +73,12 @@ internal static class RopeKeys
             writer.WriteNumber("original_max_position_embeddings", rope.OriginalMaxPositions);
         }
 
+        if (rope.Scaling == RopeScaling.Llama3)
+        {
+            writer.WriteNumber("low_freq_factor", rope.LowFrequencyFactor);
+            writer.WriteNumber("high_freq_factor", rope.HighFrequencyFactor);
+        }
+
         if (rope.Scaling == RopeScaling.Yarn)
         {
             WriteYarn(writer, config);
@@ -80,6 +86,10 @@ internal static class RopeKeys
 
         writer.WriteEndObject();
     }
+
+    private static RopeConfig Llama3(ModelConfig config) =>
+        RopeFrequencies.Llama3(config.Rope, RopeFrequencies.RotatedLanes(config))
+            ?? throw new ConfigurationException("config.json has no words for these rotary divisors: they are not those of Llama 3.1");
 
     private static RopeConfig ReadScaling(ConfigReader reader, ConfigReader section, RopeConfig rope, int maxPositions)
     {
@@ -93,11 +103,12 @@ internal static class RopeKeys
             "linear" => RopeScaling.Linear,
             "yarn" => RopeScaling.Yarn,
             "dynamic" => RopeScaling.Dynamic,
+            "llama3" => RopeScaling.Llama3,
             _ => null,
         };
         if (scaling is null)
         {
-            section.Problems.Add($"{section.Place("rope_type")} '{type}' is not supported; use 'default' or 'linear' or 'yarn' or 'dynamic'");
+            section.Problems.Add($"{section.Place("rope_type")} '{type}' is not supported; use 'default' or 'linear' or 'yarn' or 'dynamic' or 'llama3'");
         }
 
         if (scaling is null or RopeScaling.None)
@@ -109,7 +120,12 @@ internal static class RopeKeys
         double factor = section.Number("factor") ?? MissingFactor(section);
         int original = section.Int("original_max_position_embeddings") ?? reader.Int("original_max_position_embeddings") ?? maxPositions;
         rope = rope with { Scaling = scaling.Value, Factor = factor, OriginalMaxPositions = scaling == RopeScaling.Linear ? 0 : original };
-        return scaling == RopeScaling.Yarn ? ReadYarn(section, rope) : rope;
+        return scaling switch
+        {
+            RopeScaling.Yarn => ReadYarn(section, rope),
+            RopeScaling.Llama3 => rope with { LowFrequencyFactor = section.Number("low_freq_factor", 1), HighFrequencyFactor = section.Number("high_freq_factor", 4) },
+            _ => rope,
+        };
     }
 
     private static double MissingFactor(ConfigReader section)
