@@ -66,6 +66,12 @@ public sealed class LayerRouting
     /// <summary>Routed slots per expert, [experts].</summary>
     public long[] TokensPerExpert { get; private set; } = [];
 
+    /// <summary>Slots that asked for a place where capacity is limited; 0 where it is not.</summary>
+    public long AskedSlots { get; set; }
+
+    /// <summary>Slots among them that found none.</summary>
+    public long DroppedSlots { get; set; }
+
     /// <summary>Auxiliary losses without their factors; 0 where one is off.</summary>
     public ref AuxiliaryLosses Losses => ref _losses;
 
@@ -95,6 +101,7 @@ public sealed class LayerRouting
         Array.Clear(TokensPerExpert);
         Array.Clear(MeanScores);
         _losses = default;
+        (AskedSlots, DroppedSlots) = (0, 0);
         (RouterLogits, RouterProbs, ExpertIds, RoutingWeights) = ([], [], [], []);
     }
 }

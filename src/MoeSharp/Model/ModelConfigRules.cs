@@ -1,3 +1,5 @@
+using MoeSharp.Model.Families;
+
 namespace MoeSharp.Model;
 
 /// <summary>The rules that a <see cref="ModelConfig"/> must meet, each with its remedy.</summary>
@@ -196,6 +198,7 @@ internal static class ModelConfigRules
         }
 
         CheckFactors(config, moe, problems);
+        CapacityKeys.AddProblems(moe, problems);
         if (moe.MoeLayerFreq < 1)
         {
             problems.Add($"moe_layer_freq {moe.MoeLayerFreq} must be at least 1; use 1 for experts in every layer");

@@ -1,6 +1,7 @@
 using MoeSharp.Kernels;
 using MoeSharp.Layers;
 using MoeSharp.Moe;
+using MoeSharp.Moe.Dispatch;
 using MoeSharp.Moe.Routing;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
@@ -18,7 +19,8 @@ internal static class MoeAssembly
         IRouter router = BuildRouter(place, moe);
         GatedActivation activation = new(FunctionOf(moe.Activation), moe.ActivationLimit);
         GroupedExperts experts = new($"{place.Name}.experts", moe.NumExperts, place.HiddenSize, moe.IntermediateSize, activation, moe.HasExpertBias, place.Parameters);
-        return new MoeLayer(place.Layer, router, experts, BuildShared(place, moe));
+        CapacityLimiter? capacity = moe.Capacity is { } rule ? new CapacityLimiter(rule, moe.NumExperts, place.Layer, moe.ScalingOf(place.Layer)) : null;
+        return new MoeLayer(place.Layer, router, experts, BuildShared(place, moe), capacity);
     }
 
     /// <summary>Builds the router alone, with zero weights.</summary>

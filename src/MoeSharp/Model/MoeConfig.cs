@@ -1,4 +1,5 @@
 using MoeSharp.Model.Routers;
+using MoeSharp.Moe.Dispatch;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Model;
@@ -78,6 +79,9 @@ public sealed record MoeConfig
 
     /// <summary>How experts are chosen.</summary>
     public RouterConfig Router { get; init; } = new TopKRouterConfig();
+
+    /// <summary>How many tokens an expert takes; null for no limit: no token is ever dropped.</summary>
+    public CapacityRule? Capacity { get; init; }
 
     /// <summary>Layers before this one are dense (first_k_dense_replace).</summary>
     public int FirstKDenseReplace { get; init; }

@@ -18,15 +18,17 @@ public sealed class MoeLayer : IFeedForward
     private readonly LocalDispatcher _dispatcher;
     private readonly GroupedExperts _experts;
     private readonly IFeedForward? _shared;
+    private readonly CapacityLimiter? _capacity;
 
     /// <summary>Puts a layer together from its parts.</summary>
     /// <param name="layer">Index of the decoder layer, for the record.</param>
     /// <param name="router">Chooses experts.</param>
     /// <param name="experts">Routed experts.</param>
     /// <param name="shared">Shared experts, or null for none.</param>
-    public MoeLayer(int layer, IRouter router, GroupedExperts experts, IFeedForward? shared)
+    /// <param name="capacity">Limit of what an expert takes, or null for none: then no token is ever dropped.</param>
+    public MoeLayer(int layer, IRouter router, GroupedExperts experts, IFeedForward? shared, CapacityLimiter? capacity = null)
     {
-        (_layer, _router, _experts, _shared) = (layer, router, experts, shared);
+        (_layer, _router, _experts, _shared, _capacity) = (layer, router, experts, shared, capacity);
         (_balance, _dispatcher) = (new BalanceLosses(), new LocalDispatcher());
     }
 
@@ -42,6 +44,7 @@ public sealed class MoeLayer : IFeedForward
         }
 
         _balance.Record(plan, record, context); // auxiliary losses into the pass's record
+        plan = _capacity is null ? plan : _capacity.Limit(plan, record, context); // slots without a place become -1
         context.Timer.Switch(StepPart.Dispatch);
         DispatchedRows rows = _dispatcher.Dispatch(x, plan, context); // [routed, hidden], grouped by expert
         context.Timer.Switch(StepPart.Experts);

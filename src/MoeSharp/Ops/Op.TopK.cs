@@ -271,7 +271,10 @@ public static partial class Op
             {
                 for (int slot = 0; slot < ids.Length; slot++)
                 {
-                    dScores[ids[slot]] += Rule.Scale * dWeights[slot];
+                    if (ids[slot] >= 0)
+                    {
+                        dScores[ids[slot]] += Rule.Scale * dWeights[slot];
+                    }
                 }
 
                 return;
@@ -280,7 +283,7 @@ public static partial class Op
             (float sum, float dot) = (0f, 0f);
             for (int slot = 0; slot < ids.Length; slot++)
             {
-                float score = scores[ids[slot]];
+                float score = ids[slot] < 0 ? 0f : scores[ids[slot]];
                 sum += Rule.NormOrder == 1f ? score : MathF.Pow(score, Rule.NormOrder);
                 dot += dWeights[slot] * score;
             }
@@ -288,6 +291,11 @@ public static partial class Op
             float norm = (Rule.NormOrder == 1f ? sum : MathF.Pow(sum, 1f / Rule.NormOrder)) + NormEpsilon;
             for (int slot = 0; slot < ids.Length; slot++)
             {
+                if (ids[slot] < 0)
+                {
+                    continue;
+                }
+
                 float share = Rule.NormOrder == 1f ? 1f : MathF.Pow(scores[ids[slot]] / norm, Rule.NormOrder - 1f);
                 dScores[ids[slot]] += Rule.Scale * (dWeights[slot] - (share * dot / norm)) / norm;
             }

@@ -44,6 +44,11 @@ public sealed class MetricsLog : IDisposable
 
         Number("grad_norm", metrics.GradientNorm);
         Number("learning_rate", metrics.LearningRate);
+        if (metrics.DropRate > 0)
+        {
+            Number("drop_rate", metrics.DropRate);
+        }
+
         Number("load_max_over_mean", metrics.LoadMaxOverMean);
         _json.WriteNumber("dead_experts", metrics.NumDeadExperts);
         Number("seconds", metrics.Seconds);

@@ -17,6 +17,9 @@ public readonly record struct StepMetrics
     /// <summary>Auxiliary losses without their factors, mean over the MoE layers; 0 where one is off.</summary>
     public required AuxiliaryLosses Losses { get; init; }
 
+    /// <summary>Share of slots that found no place at their expert, over all MoE layers; 0 without capacity.</summary>
+    public double DropRate { get; init; }
+
     /// <summary>Global gradient norm before clipping.</summary>
     public required double GradientNorm { get; init; }
 

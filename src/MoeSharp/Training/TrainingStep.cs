@@ -78,6 +78,7 @@ public sealed class TrainingStep : IDisposable
             Tokens = tokensDone + numTokens,
             Loss = sums.Loss / numTargets,
             Losses = Reported(sums.Losses, 1 / layers),
+            DropRate = sums.AskedSlots == 0 ? 0 : (double)sums.DroppedSlots / sums.AskedSlots,
             GradientNorm = norm,
             LearningRate = learningRate,
             LoadMaxOverMean = Load.MaxOverMean(),
@@ -136,6 +137,8 @@ public sealed class TrainingStep : IDisposable
             for (int index = 0; index < layers.Count; index++)
             {
                 sums.Losses.Add(layers[index].Losses, 1);
+                sums.AskedSlots += layers[index].AskedSlots;
+                sums.DroppedSlots += layers[index].DroppedSlots;
             }
 
             Load.Add(_context.Routing);
@@ -149,5 +152,7 @@ public sealed class TrainingStep : IDisposable
         public long AttentionPairs;
         public double Loss;
         public AuxiliaryLosses Losses;
+        public long AskedSlots;
+        public long DroppedSlots;
     }
 }

@@ -17,7 +17,7 @@ internal static class MoeSharpKeys
         }
 
         ConfigReader section = reader.Section(SectionName);
-        moe = moe with { Router = RouterConfig.Read(section) };
+        moe = moe with { Router = RouterConfig.Read(section), Capacity = CapacityKeys.Read(section) };
         return moe.Router is TopKRouterConfig ? ReadScores(section, moe) : moe;
     }
 
@@ -25,7 +25,7 @@ internal static class MoeSharpKeys
     public static void Write(Utf8JsonWriter writer, MoeConfig moe)
     {
         bool hasScores = moe.Router is TopKRouterConfig && (moe.Scoring != RouterScoring.Softmax || moe.NumGroups > 1 || moe.HasSelectionBias);
-        if (moe.Router is TopKRouterConfig && !hasScores)
+        if (moe.Router is TopKRouterConfig && !hasScores && moe.Capacity is null)
         {
             return;
         }
@@ -36,6 +36,11 @@ internal static class MoeSharpKeys
         if (hasScores)
         {
             WriteScores(writer, moe);
+        }
+
+        if (moe.Capacity is { } capacity)
+        {
+            CapacityKeys.Write(writer, capacity);
         }
 
         writer.WriteEndObject();

@@ -14,6 +14,13 @@ internal static class RoutingVerification
     {
         ["router/top_k"] = TopKCases.CheckTopK,
         ["router/group_limited"] = TopKCases.CheckGroups,
+        ["capacity/size"] = CapacityCases.CheckSize,
+        ["capacity/position"] = CapacityCases.CheckPlaces,
+        ["capacity/probability"] = CapacityCases.CheckPlaces,
+        ["capacity/batch_prioritized"] = CapacityCases.CheckPlaces,
+        ["capacity/per_group"] = CapacityCases.CheckPlaces,
+        ["capacity/reroute"] = CapacityCases.CheckReroute,
+        ["capacity/device_drop"] = CapacityCases.CheckDeviceDrop,
         ["balance/expert_level"] = BalanceCases.CheckExpertLevel,
         ["balance/device_level"] = BalanceCases.CheckDeviceLevel,
         ["balance/communication"] = BalanceCases.CheckCommunication,

@@ -1,0 +1,122 @@
+using System.Text.Json;
+using MoeSharp.Moe.Dispatch;
+
+namespace MoeSharp.Model.Families;
+
+/// <summary>The keys of the section <c>moesharp</c> about capacity.</summary>
+internal static class CapacityKeys
+{
+    // Name in config.json -> policy.
+    private static readonly (string Name, DropPolicy Policy)[] s_policies =
+    [
+        ("position", DropPolicy.SlotMajor),
+        ("position_token_major", DropPolicy.TokenMajor),
+        ("probability", DropPolicy.Probability),
+        ("batch_prioritized", DropPolicy.BatchPrioritized),
+        ("reroute", DropPolicy.Reroute),
+    ];
+
+    /// <summary>Reads the keys; null when neither experts nor devices are limited.</summary>
+    public static CapacityRule? Read(ConfigReader section)
+    {
+        double? training = section.Number("capacity_factor");
+        double? evaluation = section.Number("eval_capacity_factor");
+        double? device = section.Number("device_capacity_factor");
+        if (training is null && evaluation is null && device is null)
+        {
+            return null; // the other keys stay unread and are refused: they would do nothing
+        }
+
+        CapacityRule rule = new() { TrainingFactor = training ?? 0, EvaluationFactor = evaluation ?? 0 };
+        if (training is not null || evaluation is not null)
+        {
+            string policy = section.OneOf("drop_policy", s_policies[0].Name, [.. s_policies.Select(row => row.Name)]);
+            rule = rule with
+            {
+                Policy = Array.Find(s_policies, row => row.Name == policy).Policy,
+                Minimum = section.Int("min_expert_capacity", 0),
+                Multiple = section.Int("capacity_multiple", 1),
+                RoundsUp = section.OneOf("capacity_rounding", "ceil", "ceil", "floor") == "ceil",
+                CountsSlots = section.Switch("capacity_counts_slots", true),
+                CountsPadding = section.Switch("capacity_counts_padding", false),
+                GroupTokens = section.Int("capacity_group_size", 0),
+                RenormalizesAfterDrop = policy != "reroute" && section.Switch("renormalize_after_drop", false),
+                MaxRounds = policy == "reroute" ? section.Int("max_rounds", 0) : 0,
+            };
+        }
+
+        return device is null ? rule : rule with
+        {
+            DeviceFactor = device.Value,
+            NumDevices = section.Int("num_devices", 0),
+            ProtectedShare = section.Number("protected_sequence_share", 0.1),
+        };
+    }
+
+    /// <summary>Writes the keys.</summary>
+    public static void Write(Utf8JsonWriter writer, CapacityRule rule)
+    {
+        if (rule.TrainingFactor > 0 || rule.EvaluationFactor > 0)
+        {
+            WriteFactor(writer, "capacity_factor", rule.TrainingFactor);
+            WriteFactor(writer, "eval_capacity_factor", rule.EvaluationFactor);
+            writer.WriteString("drop_policy", Array.Find(s_policies, row => row.Policy == rule.Policy).Name);
+            writer.WriteNumber("min_expert_capacity", rule.Minimum);
+            writer.WriteNumber("capacity_multiple", rule.Multiple);
+            writer.WriteString("capacity_rounding", rule.RoundsUp ? "ceil" : "floor");
+            writer.WriteBoolean("capacity_counts_slots", rule.CountsSlots);
+            writer.WriteBoolean("capacity_counts_padding", rule.CountsPadding);
+            writer.WriteNumber("capacity_group_size", rule.GroupTokens);
+            if (rule.Policy == DropPolicy.Reroute)
+            {
+                writer.WriteNumber("max_rounds", rule.MaxRounds);
+            }
+            else
+            {
+                writer.WriteBoolean("renormalize_after_drop", rule.RenormalizesAfterDrop);
+            }
+        }
+
+        if (rule.NumDevices > 0)
+        {
+            writer.WriteNumber("device_capacity_factor", rule.DeviceFactor);
+            writer.WriteNumber("num_devices", rule.NumDevices);
+            writer.WriteNumber("protected_sequence_share", rule.ProtectedShare);
+        }
+    }
+
+    private static void WriteFactor(Utf8JsonWriter writer, string key, double factor)
+    {
+        if (factor > 0)
+        {
+            writer.WriteNumber(key, factor);
+        }
+    }
+
+    /// <summary>Adds what is wrong with a rule, alone and together with the experts.</summary>
+    public static void AddProblems(MoeConfig moe, List<string> problems)
+    {
+        if (moe.Capacity is not { } rule)
+        {
+            return;
+        }
+
+        void Require(bool holds, string problem)
+        {
+            if (!holds)
+            {
+                problems.Add(problem);
+            }
+        }
+
+        bool limitsDevices = rule.NumDevices > 0;
+        Require(rule.TrainingFactor >= 0 && rule.EvaluationFactor >= 0, $"capacity_factor {rule.TrainingFactor} and eval_capacity_factor {rule.EvaluationFactor} must be positive; use null for no limit");
+        Require(rule.TrainingFactor > 0 || rule.EvaluationFactor > 0 || limitsDevices, "device_capacity_factor needs num_devices, the devices that experts are spread over");
+        Require(rule.Minimum >= 0 && rule.Multiple >= 1 && rule.GroupTokens >= 0 && rule.MaxRounds >= 0, $"min_expert_capacity {rule.Minimum}, capacity_group_size {rule.GroupTokens} and max_rounds {rule.MaxRounds} must not be negative, capacity_multiple {rule.Multiple} at least 1");
+        Require(!limitsDevices || moe.NumExperts % rule.NumDevices == 0, $"num_devices {rule.NumDevices} must divide n_routed_experts {moe.NumExperts}");
+        Require(!limitsDevices || rule.DeviceFactor > 0, $"device_capacity_factor {rule.DeviceFactor} must be positive");
+        Require(rule.ProtectedShare is >= 0 and <= 1, $"protected_sequence_share {rule.ProtectedShare} must lie between 0 and 1");
+        Require(!rule.RenormalizesAfterDrop || moe.TopK > 1, "renormalize_after_drop with one expert per token would make every weight 1, so that the router got no gradient; switch it off");
+        Require(rule.Policy != DropPolicy.Reroute || (moe.TopK == 1 && moe.Router.HasScores), $"drop_policy 'reroute' is for routers with scores and num_experts_per_tok 1, not {moe.TopK}");
+    }
+}
