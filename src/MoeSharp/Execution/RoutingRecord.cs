@@ -84,7 +84,10 @@ public sealed class LayerRouting
     /// <summary>Scores before selection, [tokens, experts]; empty unless captured.</summary>
     public float[] RouterProbs { get; set; } = [];
 
-    /// <summary>Chosen experts, [tokens, top_k], descending score; empty unless captured.</summary>
+    /// <summary>Experts that the router chose, before capacity dropped some, [tokens, top_k]; empty unless captured and limited.</summary>
+    public int[] RequestedExpertIds { get; set; } = [];
+
+    /// <summary>Experts that were used, [tokens, top_k], descending score, -1 where none; empty unless captured.</summary>
     public int[] ExpertIds { get; set; } = [];
 
     /// <summary>Weights that combine multiplies, [tokens, top_k]; empty unless captured.</summary>
@@ -102,6 +105,6 @@ public sealed class LayerRouting
         Array.Clear(MeanScores);
         _losses = default;
         (AskedSlots, DroppedSlots) = (0, 0);
-        (RouterLogits, RouterProbs, ExpertIds, RoutingWeights) = ([], [], [], []);
+        (RouterLogits, RouterProbs, RequestedExpertIds, ExpertIds, RoutingWeights) = ([], [], [], [], []);
     }
 }

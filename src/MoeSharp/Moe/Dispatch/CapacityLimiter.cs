@@ -71,7 +71,13 @@ public sealed class CapacityLimiter
         }
 
         (record.AskedSlots, record.DroppedSlots) = (asked, asked - CountUsed(kept.AsSpan(0, slots)));
-        return new RoutingPlan(plan.NumExperts, kept, Weigh(plan, kept.AsSpan(0, slots), context), plan.Scores) { ChoiceChances = plan.ChoiceChances };
+        RoutingPlan limited = new(plan.NumExperts, kept, Weigh(plan, kept.AsSpan(0, slots), context), plan.Scores) { ChoiceChances = plan.ChoiceChances };
+        if (context.Routing.CaptureTokens)
+        {
+            (record.RequestedExpertIds, record.ExpertIds, record.RoutingWeights) = (plan.ExpertIds.ToArray(), limited.ExpertIds.ToArray(), limited.RoutingWeights.Data.ToArray());
+        }
+
+        return limited;
     }
 
     private Tensor Weigh(in RoutingPlan plan, ReadOnlySpan<int> kept, ForwardContext context) =>
