@@ -13,8 +13,6 @@ namespace MoeSharp.Tests.Moe;
 
 public sealed class CapacityTests
 {
-    private const string Capacity = "model.moesharp.capacity_factor=0.5";
-
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -45,16 +43,16 @@ public sealed class CapacityTests
     }
 
     [Theory]
-    [InlineData("model.moesharp.drop_policy=position")]
-    [InlineData("model.moesharp.drop_policy=probability", "model.moesharp.renormalize_after_drop=true")]
-    [InlineData("model.moesharp.drop_policy=batch_prioritized", "model.moesharp.capacity_group_size=24")]
-    [InlineData("model.moesharp.drop_policy=reroute", "model.num_experts_per_tok=1")]
-    [InlineData("model.moesharp.device_capacity_factor=0.75", "model.moesharp.num_devices=5")]
-    public void A_steady_training_step_with_capacity_drops_slots_and_allocates_nothing(params string[] settings)
+    [InlineData("\"capacity_factor\": 0.5")]
+    [InlineData("\"capacity_factor\": 0.5, \"drop_policy\": \"probability\", \"renormalize_after_drop\": true")]
+    [InlineData("\"capacity_factor\": 0.5, \"drop_policy\": \"batch_prioritized\", \"capacity_group_size\": 24")]
+    [InlineData("\"capacity_factor\": 0.5, \"drop_policy\": \"reroute\"", 1)]
+    [InlineData("\"capacity_factor\": 0.5, \"device_capacity_factor\": 0.75, \"num_devices\": 4")]
+    public void A_steady_training_step_with_capacity_drops_slots_and_allocates_nothing(string section, int topK = 3)
     {
         using TinyText text = new();
         using WorkerPool workers = new(2);
-        TrainingConfig config = TinyText.Config([Capacity, .. settings]);
+        TrainingConfig config = TinyText.Config($"model.moesharp={{ {section} }}", $"model.num_experts_per_tok={topK}");
         config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
         config.Validate("test");
         using LanguageModel model = new(config.Model);
@@ -111,7 +109,7 @@ public sealed class CapacityTests
     [Fact]
     public void Renormalising_one_expert_per_token_is_refused_because_its_router_could_not_learn()
     {
-        string message = Assert.Throws<ConfigurationException>(() => TinyText.Config(Capacity, "model.moesharp.renormalize_after_drop=true", "model.num_experts_per_tok=1")).Message;
+        string message = Assert.Throws<ConfigurationException>(() => TinyText.Config("model.moesharp={ \"capacity_factor\": 1, \"renormalize_after_drop\": true }", "model.num_experts_per_tok=1")).Message;
         Assert.Contains("the router got no gradient", message, StringComparison.Ordinal);
     }
 
