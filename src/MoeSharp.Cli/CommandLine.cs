@@ -75,6 +75,7 @@ internal static class CommandLine
         yield return VerifyCommand.Create();
         yield return QuickstartCommand.Create();
         yield return TrainCommand.Create();
+        yield return CompareCommand.Create();
         yield return DoctorCommand.Create();
         yield return TokenizerCommand.Create();
         yield return DataCommand.Create();

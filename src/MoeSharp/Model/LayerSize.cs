@@ -59,12 +59,14 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
                     return 3 * Hidden * config.IntermediateSize;
                 }
 
-                long router = moe.Router.Weights(config.HiddenSize, moe).Sum(weight => weight.Shape.Length);
                 long parallel = HasParallelFeedForward ? 3 * Hidden * Hidden : 0;
-                return router + parallel + (3 * Hidden * moe.SharedWidth) + (moe.HasSharedExpertGate ? Hidden : 0);
+                return RouterMatrices + parallel + (3 * Hidden * moe.SharedWidth) + (moe.HasSharedExpertGate ? Hidden : 0);
             }
         }
     }
+
+    /// <summary>Weights of the router's matrices; 0 in a dense layer.</summary>
+    public long RouterMatrices => Moe is { } moe ? moe.Router.Weights(config.HiddenSize, moe).Sum(weight => weight.Shape.Length) : 0;
 
     /// <summary>Weights of the matrices of one routed expert; 0 in a dense layer.</summary>
     public long ExpertMatrices => Moe is { } moe ? checked(3 * Hidden * moe.IntermediateSize) : 0;

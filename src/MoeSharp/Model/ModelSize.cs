@@ -54,6 +54,21 @@ public sealed class ModelSize
     /// <summary>Parameter counts.</summary>
     public ParameterCounts Parameters { get; }
 
+    /// <summary>Weights of the routers' matrices in all layers; every token uses them.</summary>
+    public long RouterParameters
+    {
+        get
+        {
+            long sum = 0;
+            for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
+            {
+                sum = checked(sum + new LayerSize(_config, layer).RouterMatrices);
+            }
+
+            return sum;
+        }
+    }
+
     /// <summary>Training FLOPs (forward and backward) of one token in all matrices that multiply it, without attention.</summary>
     public double TrainingFlopsPerToken => 6 * (SumOverLayers(layer => (double)layer.AttentionMatrices + layer.SharedMatrices + ((double)layer.TopK * layer.ExpertMatrices)) + ((double)_config.VocabSize * _config.HiddenSize));
 

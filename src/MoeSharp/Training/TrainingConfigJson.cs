@@ -64,6 +64,21 @@ public static class TrainingConfigJson
         return Resolve(merged, file ?? (preset is null ? "the settings" : $"preset {preset}"));
     }
 
+    /// <summary>Builds a configuration from sections that lie over the defaults, the later ones winning; <c>model</c> is a section as in a file.</summary>
+    /// <param name="source">Where the sections come from, for messages.</param>
+    /// <param name="layers">Sections.</param>
+    /// <exception cref="ConfigurationException">A key, a value or a combination of them is wrong; every problem is listed.</exception>
+    public static TrainingConfig Build(string source, params ReadOnlySpan<JsonObject> layers)
+    {
+        JsonObject merged = Defaults();
+        foreach (JsonObject layer in layers)
+        {
+            Overlay(merged, layer, source);
+        }
+
+        return Resolve(merged, source);
+    }
+
     /// <summary>Whether a setting of the form <c>key=value</c> sets a key or, when that is a section, something in it.</summary>
     /// <param name="key">Key, for example <c>budget</c>.</param>
     /// <param name="setting">Setting, for example <c>budget.steps=5</c>.</param>

@@ -29,9 +29,10 @@ internal static class LineChart
     /// <param name="xLabel">Unit of x.</param>
     /// <param name="series">Curves; those without points are left out.</param>
     /// <param name="fromZero">Whether the y axis starts at 0.</param>
-    public static string Draw(string title, string xLabel, IReadOnlyList<ChartSeries> series, bool fromZero)
+    /// <param name="isLogarithmic">Whether the y axis is; values that are not positive are left out.</param>
+    public static string Draw(string title, string xLabel, IReadOnlyList<ChartSeries> series, bool fromZero, bool isLogarithmic = false)
     {
-        ChartSeries[] drawn = [.. series.Select(Thinned).Where(one => one.Points.Count > 0)];
+        ChartSeries[] drawn = [.. series.Select(Thinned).Select(one => isLogarithmic ? one with { Points = [.. one.Points.Where(point => point.Y > 0)] } : one).Where(one => one.Points.Count > 0)];
         if (drawn.Length == 0)
         {
             return "";
@@ -40,17 +41,17 @@ internal static class LineChart
         double xMin = drawn.Min(one => one.Points.Min(point => point.X));
         double xMax = drawn.Max(one => one.Points.Max(point => point.X));
         xMax = xMax > xMin ? xMax : xMin + 1;
-        double yMin = fromZero ? 0 : drawn.Min(one => one.Points.Min(point => point.Y));
+        double yMin = fromZero && !isLogarithmic ? 0 : drawn.Min(one => one.Points.Min(point => point.Y));
         double yMax = drawn.Max(one => LargestShown(one.Points));
-        yMax = yMax > yMin ? yMax + (0.04 * (yMax - yMin)) : yMin + Math.Max(1e-9, Math.Abs(yMin) * 0.1);
-        Scale x = new(xMin, xMax, Left, Width - Right);
-        Scale y = new(yMin, yMax, Height - Bottom, Top);
+        yMax = yMax > yMin ? (isLogarithmic ? yMax * 1.05 : yMax + (0.04 * (yMax - yMin))) : yMin + Math.Max(1e-9, Math.Abs(yMin) * 0.1);
+        Scale x = new(xMin, xMax, Left, Width - Right, false);
+        Scale y = new(yMin, yMax, Height - Bottom, Top, isLogarithmic);
 
         StringBuilder svg = new();
         svg.Append(CultureInfo.InvariantCulture, $"<figure class=\"chart\"><figcaption>{Html.Text(title)}</figcaption>");
         svg.Append(CultureInfo.InvariantCulture, $"<svg viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{Html.Text(Summary(title, drawn))}\"");
         svg.Append(CultureInfo.InvariantCulture, $" data-x0=\"{xMin:R}\" data-x1=\"{xMax:R}\" data-left=\"{Left}\" data-right=\"{Width - Right}\">");
-        foreach (double tick in Ticks(yMin, yMax))
+        foreach (double tick in isLogarithmic ? LogarithmicTicks(yMin, yMax) : Ticks(yMin, yMax))
         {
             svg.Append(CultureInfo.InvariantCulture, $"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/>");
             svg.Append(CultureInfo.InvariantCulture, $"<text class=\"tick\" x=\"{Left - 6}\" y=\"{y.At(tick) + 4:F1}\" text-anchor=\"end\">{Number(tick)}</text>");
@@ -109,6 +110,18 @@ internal static class LineChart
         return ticks;
     }
 
+    /// <summary>1, 2 and 5 times powers of ten inside a range of positive numbers.</summary>
+    internal static IReadOnlyList<double> LogarithmicTicks(double min, double max)
+    {
+        List<double> ticks = [];
+        for (double power = Math.Pow(10, Math.Floor(Math.Log10(min))); power <= max; power *= 10)
+        {
+            ticks.AddRange(new[] { power, 2 * power, 5 * power }.Where(tick => tick >= min && tick <= max));
+        }
+
+        return ticks.Count > 1 ? ticks : Ticks(min, max); // less than a factor of 2 between them
+    }
+
     /// <summary>The largest value to make room for; a spike in the first tenth (a start, a warm-up) may leave the chart at the top.</summary>
     private static double LargestShown(IReadOnlyList<ChartPoint> points)
     {
@@ -132,8 +145,10 @@ internal static class LineChart
     private static string Summary(string title, ChartSeries[] series) =>
         $"{title}: " + string.Join("; ", series.Where(one => one.Name.Length > 0).Select(one => $"{one.Name} from {Number(one.Points[0].Y)} to {Number(one.Points[^1].Y)}"));
 
-    private readonly record struct Scale(double From, double To, double PixelFrom, double PixelTo)
+    private readonly record struct Scale(double From, double To, double PixelFrom, double PixelTo, bool IsLogarithmic)
     {
-        public double At(double value) => PixelFrom + ((value - From) / (To - From) * (PixelTo - PixelFrom));
+        public double At(double value) => PixelFrom + (Share(value) * (PixelTo - PixelFrom));
+
+        private double Share(double value) => IsLogarithmic ? Math.Log(value / From) / Math.Log(To / From) : (value - From) / (To - From);
     }
 }

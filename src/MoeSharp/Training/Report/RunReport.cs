@@ -158,7 +158,7 @@ public static class RunReport
         }
     }
 
-    private static void AppendTable(StringBuilder page, ReportTable table)
+    internal static void AppendTable(StringBuilder page, ReportTable table)
     {
         page.Append(CultureInfo.InvariantCulture, $"<h2>{Html.Text(table.Title)}</h2>\n<p class=\"soft\">{Html.Text(table.Note)}</p><div class=\"panel scroll\"><table><tr>");
         string[] classes = [.. table.Headings.Select(heading => heading.EndsWith('#') ? " class=\"number\"" : "")];
@@ -179,7 +179,7 @@ public static class RunReport
         page.Append("</tr></table></div>\n");
     }
 
-    private static string Resource(string name)
+    internal static string Resource(string name)
     {
         using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("report/" + name)!; // embedded by the project file
         using StreamReader reader = new(stream);

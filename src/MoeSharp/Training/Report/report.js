@@ -2,6 +2,7 @@
 // A cursor over every chart: the legend shows the values under it.
 for (const chart of document.querySelectorAll(".chart")) {
   const svg = chart.querySelector("svg"), cursor = svg.querySelector(".cursor");
+  if (!cursor) continue; // a picture without curves
   const lines = [...svg.querySelectorAll(".line")].map(line => ({
     xs: line.getAttribute("points").split(" ").map(p => +p.split(",")[0]),
     ys: line.dataset.y.split(" "), named: line.dataset.name !== "" })).filter(line => line.named);

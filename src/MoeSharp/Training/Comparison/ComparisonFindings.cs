@@ -1,0 +1,138 @@
+using System.Globalization;
+
+namespace MoeSharp.Training.Comparison;
+
+/// <summary>Says in words what a comparison shows, and what may not be concluded from it. Every sentence follows from the figures.</summary>
+public static class ComparisonFindings
+{
+    private const double NotableCost = 0.05; // of seconds: less is not worth a sentence (arbitrary)
+    private const double CollapsedLoad = 5; // times the mean: hardly balanced any more (arbitrary)
+
+    /// <summary>What the figures show, a sentence or two each.</summary>
+    public static IReadOnlyList<string> Conclusions(ComparisonResult result)
+    {
+        List<string> sentences = [];
+        foreach (ConditionResult condition in result.Conditions)
+        {
+            string place = result.Conditions.Count > 1 ? $"{condition.Label}: " : "";
+            AddOrder(sentences, condition, place);
+            sentences.AddRange(condition.Differences.Select(difference =>
+                place + ComparisonWords.Sentence(difference.Difference, difference.Of.Architecture.Title, difference.Against.Architecture.Title, condition.ScoreName)));
+            AddCosts(sentences, condition, place);
+            AddLoads(sentences, condition, place);
+        }
+
+        AddTrends(sentences, result);
+        sentences.AddRange(result.Failed.Select(failed => $"{failed.Run.Architecture.Title}, seed {failed.Run.Seed}, did not finish and is in no mean: {failed.Reason}"));
+        return sentences;
+    }
+
+    /// <summary>What must not be read out of the figures.</summary>
+    public static IReadOnlyList<string> Limits(ComparisonResult result)
+    {
+        List<string> sentences = [];
+        if (result.Conditions.Count == 0)
+        {
+            return sentences;
+        }
+
+        AddScale(sentences, result);
+        if (result.Conditions.Any(condition => condition.IsRegret))
+        {
+            sentences.Add("The corpora are generated to have a stated property. What holds on them says how an architecture deals with that property, not how it does on natural text.");
+        }
+
+        int comparisons = result.Conditions.Sum(condition => condition.Differences.Count);
+        if (comparisons > 1)
+        {
+            sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{comparisons} differences are tested, each at the 5 % level and without correction: {comparisons * ComparisonWords.SignificantP:0.##} of them would be expected to pass by chance alone if nothing differed."));
+        }
+
+        int fewest = result.Conditions.Min(condition => condition.Rows.Min(row => row.Runs.Count));
+        if (fewest < 5)
+        {
+            sentences.Add($"Some rows rest on {fewest} seed{(fewest == 1 ? "" : "s")}: their standard errors are themselves uncertain.");
+        }
+
+        sentences.Add("Architectures are compared at equal tokens. At equal seconds the answer can be another one: see the curves over seconds, and note that a curve's middle was computed at a higher learning rate than its end.");
+        sentences.Add(HasOwnRates(result)
+            ? "Architectures differ in their optimiser or schedule as the table of settings says; part of a difference may come from that."
+            : "All architectures share one learning rate, which was not tuned for each of them; a rate that suits one better than another is part of a difference.");
+        double router = result.Conditions.SelectMany(condition => condition.Rows).Max(row => (double)row.Size.Router / (row.Size.Activated + row.Size.Router));
+        sentences.Add(string.Create(CultureInfo.InvariantCulture, $"Parameters are matched without the routers, as the DeepSeekMoE paper counts them; routers add up to {100 * router:0.0} % to the activated parameters of a row (see the table of sizes)."));
+        return sentences;
+    }
+
+    private static void AddOrder(List<string> sentences, ConditionResult condition, string place)
+    {
+        ArchitectureResult[] order = [.. condition.Rows.OrderBy(row => row.Score.Mean)];
+        if (order.Length < 2)
+        {
+            return;
+        }
+
+        List<string> parts = [order[0].Architecture.Title];
+        for (int index = 1; index < order.Length; index++)
+        {
+            Certainty certainty = ComparisonWords.CertaintyOf(PairedDifference.Between(order[index - 1], order[index]).Difference);
+            string sign = certainty switch { Certainty.Shown => "<", Certainty.Notable => "(<)", _ => "~" };
+            parts.Add($"{sign} {order[index].Architecture.Title}");
+        }
+
+        sentences.Add($"{place}{char.ToUpperInvariant(condition.ScoreName[0])}{condition.ScoreName[1..]} from best to worst: {string.Join(' ', parts)}. (< beyond chance at the 5 % level, (<) more than two standard errors, ~ not told apart.)");
+    }
+
+    private static void AddCosts(List<string> sentences, ConditionResult condition, string place)
+    {
+        foreach (PairedDifference difference in condition.Differences)
+        {
+            double ratio = difference.Of.Seconds.Mean / difference.Against.Seconds.Mean;
+            if (difference.Difference.Mean < 0 && ratio > 1 + NotableCost)
+            {
+                sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{place}{difference.Of.Architecture.Title} takes {ratio:0.00} times the seconds of {difference.Against.Architecture.Title} for the same tokens on this machine; per second its lead is smaller than per token."));
+            }
+        }
+    }
+
+    private static void AddLoads(List<string> sentences, ConditionResult condition, string place)
+    {
+        foreach (ArchitectureResult row in condition.Rows.Where(row => row.DeadExperts.Mean >= 1 || row.LoadMaxOverMean.Mean >= CollapsedLoad))
+        {
+            sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{place}{row.Architecture.Title} is out of balance: at the end of its runs {row.DeadExperts.Mean:0.#} experts get no token in a step, and the fullest gets {row.LoadMaxOverMean.Mean:0.0} times the mean."));
+        }
+    }
+
+    // The same pair under several conditions: does the gap grow along them?
+    private static void AddTrends(List<string> sentences, ComparisonResult result)
+    {
+        if (result.Conditions.Count < 2)
+        {
+            return;
+        }
+
+        foreach (IGrouping<(string, string), (ConditionResult Condition, PairedDifference Pair)> group in result.Conditions
+            .SelectMany(condition => condition.Differences.Select(pair => (Condition: condition, Pair: pair)))
+            .GroupBy(one => (one.Pair.Of.Architecture.Title, one.Pair.Against.Architecture.Title))
+            .Where(group => group.Count() > 1))
+        {
+            string gaps = string.Join(", ", group.Select(one => string.Create(CultureInfo.InvariantCulture,
+                $"{one.Condition.Label} {ComparisonWords.Signed(one.Pair.Difference.Mean)} ({100 * one.Pair.Difference.Mean / one.Pair.Against.Score.Mean:+0;-0;0} %)")));
+            int better = group.Count(one => one.Pair.Difference.Mean < 0 && ComparisonWords.CertaintyOf(one.Pair.Difference) == Certainty.Shown);
+            int worse = group.Count(one => one.Pair.Difference.Mean > 0 && ComparisonWords.CertaintyOf(one.Pair.Difference) == Certainty.Shown);
+            int level = group.Count() - better - worse;
+            sentences.Add($"{group.Key.Item1} minus {group.Key.Item2} over all conditions: {gaps}; ahead beyond chance in {better}, behind beyond chance in {worse}, not told apart in {level}.");
+        }
+    }
+
+    private static void AddScale(List<string> sentences, ComparisonResult result)
+    {
+        TrainingConfig config = result.Plan.Runs[0].Config;
+        ArchitectureSize largest = result.Conditions.SelectMany(condition => condition.Rows).Select(row => row.Size).MaxBy(size => size.Total)!; // there is at least one row
+        string steps = string.Join(" and ", result.Plan.Config.Steps.Select(one => one.ToString(CultureInfo.InvariantCulture)));
+        sentences.Add(string.Create(CultureInfo.InvariantCulture,
+            $"The models are small (hidden size {config.Model!.HiddenSize}, {config.Model.NumHiddenLayers} layers, at most {(largest.Total + largest.Router) / 1e6:0.##} million parameters) and train for {steps} steps of {config.Batch.Tokens} tokens. Nothing here says what happens at a thousand times the size."));
+    }
+
+    private static bool HasOwnRates(ComparisonResult result) =>
+        result.Plan.Config.Architectures.Any(architecture => architecture.Sections.ContainsKey("optimizer") || architecture.Sections.ContainsKey("schedule"));
+}

@@ -1,0 +1,74 @@
+using System.Diagnostics;
+using System.Text.Json;
+using MoeSharp.Tests.Training.Comparison;
+
+namespace MoeSharp.Tests.Cli;
+
+public sealed class CompareCommandTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("moe-compare-cli").FullName;
+
+    public CompareCommandTests() => File.WriteAllText(Path.Combine(_folder, "tiny.json"), TinyComparison.Json);
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Json_is_one_document_and_the_reports_are_written()
+    {
+        MoeOutcome outcome = MoeProcess.Run(_folder, "compare", "tiny.json", "--json", "--jobs", "2");
+
+        Assert.Equal((0, ""), (outcome.ExitCode, outcome.Error));
+        using JsonDocument document = JsonDocument.Parse(outcome.Output);
+        Assert.Equal(4, document.RootElement.GetProperty("finished").GetInt32());
+        Assert.True(File.Exists(Path.Combine(_folder, "runs/compare-tiny/report.html")));
+        Assert.True(File.Exists(Path.Combine(_folder, "runs/compare-tiny/report.md")));
+    }
+
+    [Fact]
+    public void Parts_of_the_table_can_be_asked_for_and_come_together()
+    {
+        MoeOutcome first = MoeProcess.Run(_folder, "compare", "tiny.json", "--json", "--only", "one", "--seeds", "2-3", "--out", "here");
+        MoeOutcome second = MoeProcess.Run(_folder, "compare", "tiny.json", "--seeds", "2,3", "--out", "here");
+
+        Assert.Contains("\"finished\":2", first.Output, StringComparison.Ordinal);
+        Assert.Equal(0, second.ExitCode);
+        Assert.Contains("Paired differences", second.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("absent.json", "there is no experiment absent.json")]
+    [InlineData("tiny.json --only three", "there is no such architecture")]
+    [InlineData("tiny.json --seeds 5-2", "neither a number nor a range")]
+    [InlineData("tiny.json --steps 0", "at least 1 step")]
+    [InlineData("tiny.json --jobs 0", "--jobs 0")]
+    public void Wrong_input_is_told_in_one_message(string arguments, string expected)
+    {
+        MoeOutcome outcome = MoeProcess.Run(_folder, ["compare", .. arguments.Split(' ')]);
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains(expected, outcome.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain(" at ", outcome.Error.Split('\n')[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_interrupt_saves_and_the_same_command_goes_on()
+    {
+        MoeProcess.SkipUnlessInterruptible();
+        using Process process = MoeProcess.Start(_folder, "compare", "tiny.json", "--steps", "2500", "--seeds", "2", "--jobs", "2");
+        string metrics = Path.Combine(_folder, "runs/compare-tiny/runs/pair-2500-one-s2/metrics.jsonl");
+        for (int wait = 0; wait < 600 && !(File.Exists(metrics) && new FileInfo(metrics).Length > 0); wait++)
+        {
+            Thread.Sleep(50); // until it trains
+        }
+
+        MoeProcess.Interrupt(process);
+        MoeOutcome outcome = MoeProcess.Finish(process);
+
+        Assert.Equal(130, outcome.ExitCode);
+        Assert.Contains("then saving", outcome.Error, StringComparison.Ordinal);
+        Assert.True(Directory.Exists(Path.Combine(_folder, "runs/compare-tiny/runs/pair-2500-one-s2/checkpoints")));
+        MoeOutcome next = MoeProcess.Run(_folder, "compare", "tiny.json", "--steps", "2500", "--seeds", "2", "--jobs", "2");
+        Assert.Equal(0, next.ExitCode);
+        Assert.Contains("goes on from step", next.Output, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,143 @@
+using System.Text.Json;
+using MoeSharp.Training.Comparison;
+
+namespace MoeSharp.Tests.Training.Comparison;
+
+public sealed class ComparisonResultTests : IDisposable
+{
+    private readonly TinyComparison _tiny = new();
+
+    public void Dispose() => _tiny.Dispose();
+
+    [Theory]
+    [InlineData(12.7062, 1, 0.05)] // quantiles of Student's t from tables
+    [InlineData(4.3027, 2, 0.05)]
+    [InlineData(2.7764, 4, 0.05)]
+    [InlineData(4.6041, 4, 0.01)]
+    [InlineData(1.9842, 99, 0.05)]
+    [InlineData(0, 7, 1)]
+    public void Probabilities_of_t_are_those_of_the_tables(double t, int degreesOfFreedom, double expected)
+    {
+        Assert.Equal(expected, StudentT.TwoSided(t, degreesOfFreedom), 5);
+        Assert.Equal(expected, StudentT.TwoSided(-t, degreesOfFreedom), 5);
+    }
+
+    [Fact]
+    public void Mean_and_error_are_those_of_a_hand_calculation()
+    {
+        SampleMean mean = SampleMean.Of([1, 2, 3, 6]);
+
+        Assert.Equal((4, 3.0), (mean.Count, mean.Mean));
+        Assert.Equal(Math.Sqrt(14.0 / 3 / 4), mean.StandardError, 12);
+        Assert.True(double.IsNaN(SampleMean.Of([1]).StandardError));
+        Assert.True(double.IsNaN(SampleMean.Of([]).Mean));
+    }
+
+    [Fact]
+    public void Differences_are_taken_seed_by_seed()
+    {
+        ComparisonResult result = Result(Seeds(5), index => 1 + index, index => 1 + index - 0.1 - (0.01 * index));
+        PairedDifference difference = Assert.Single(result.Conditions[0].Differences);
+
+        Assert.Equal(-0.12, difference.Difference.Mean, 9);
+        Assert.True(difference.Difference.StandardError < 0.01, "the seeds' own spread is not in it");
+        Assert.Equal(("one", "two"), (difference.Of.Architecture.Name, difference.Against.Architecture.Name));
+    }
+
+    [Fact]
+    public void Words_follow_the_figures()
+    {
+        string[] better = Conclusions(0.9);
+        string[] worse = Conclusions(1.1);
+        string[] level = Conclusions(1.0);
+
+        Assert.Contains(better, line => line.StartsWith("One of two has regret below Two of four", StringComparison.Ordinal) && line.Contains("Beyond chance", StringComparison.Ordinal));
+        Assert.Contains(better, line => line.Contains("One of two < Two of four", StringComparison.Ordinal));
+        Assert.Contains(worse, line => line.StartsWith("One of two has regret above Two of four", StringComparison.Ordinal));
+        Assert.Contains(worse, line => line.Contains("Two of four < One of two", StringComparison.Ordinal));
+        Assert.Contains(level, line => line.Contains("cannot be told apart", StringComparison.Ordinal));
+        Assert.Contains(level, line => line.Contains('~', StringComparison.Ordinal));
+
+        string[] Conclusions(double mean) => [.. ComparisonFindings.Conclusions(Result(Seeds(5), _ => 1, index => mean + (0.004 * (index - 2))))];
+    }
+
+    [Fact]
+    public void More_than_two_errors_with_few_seeds_are_likely_and_not_shown()
+    {
+        ComparisonResult result = Result(Seeds(3), _ => 1, index => 1 + new[] { 0.6, 1.0, 2.0 }[index]); // t = 2.9, p = 0.1
+
+        Assert.Contains(ComparisonFindings.Conclusions(result), line => line.Contains("likely, not shown", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Costs_and_collapse_are_told_where_they_are()
+    {
+        ComparisonResult cheap = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index));
+        ComparisonResult dear = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index), stepSeconds: 0.2, dead: 3);
+
+        Assert.DoesNotContain(ComparisonFindings.Conclusions(cheap), line => line.Contains("times the seconds", StringComparison.Ordinal) || line.Contains("out of balance", StringComparison.Ordinal));
+        Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.Contains("2.00 times the seconds", StringComparison.Ordinal));
+        Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.Contains("3 experts get no token", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Limits_name_what_was_not_done()
+    {
+        Assert.Contains(ComparisonFindings.Limits(Result(Seeds(2), _ => 1, _ => 2)), line => line.Contains("rest on 2 seeds", StringComparison.Ordinal));
+        Assert.DoesNotContain(ComparisonFindings.Limits(Result(Seeds(5), _ => 1, _ => 2)), line => line.Contains("rest on", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_page_stands_alone_and_escapes_what_it_shows()
+    {
+        string page = ComparisonReport.Page(Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index)));
+
+        Assert.Contains("<h1>Tiny &amp; quick</h1>", page, StringComparison.Ordinal);
+        Assert.Contains("prefers-color-scheme: dark", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("src=", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("href=", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("NaN", page, StringComparison.Ordinal);
+        Assert.Equal(5, page.Split("<figure").Length); // scores, differences, two curves
+    }
+
+    [Fact]
+    public void Text_and_document_hold_the_same_figures()
+    {
+        ComparisonResult result = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index));
+        string text = ComparisonReport.Text(result);
+        using MemoryStream stream = new();
+        using (Utf8JsonWriter json = new(stream))
+        {
+            ComparisonDocument.Write(json, result, "folder");
+        }
+
+        using JsonDocument document = JsonDocument.Parse(stream.ToArray());
+        JsonElement difference = document.RootElement.GetProperty("conditions")[0].GetProperty("differences")[0];
+        Assert.Equal(-0.098, difference.GetProperty("difference").GetProperty("mean").GetDouble(), 9);
+        Assert.Contains("-0.0980", text, StringComparison.Ordinal);
+        Assert.Contains("| One of two |", text, StringComparison.Ordinal);
+    }
+
+    private static string Seeds(int count) => string.Join(", ", Enumerable.Range(2, count));
+
+    // Reference "two" and architecture "one", with a score for each seed.
+    private ComparisonResult Result(string seeds, Func<int, double> two, Func<int, double> one, double stepSeconds = 0.1, double dead = 0)
+    {
+        ComparisonPlan plan = _tiny.Plan(TinyComparison.Json.Replace("\"seeds\": [2, 3]", $"\"seeds\": [{seeds}]", StringComparison.Ordinal));
+        IEnumerable<RunOutcome> outcomes = plan.Runs.Select(run =>
+        {
+            bool isOne = run.Architecture.Name == "one";
+            double score = (isOne ? one : two)((int)run.Seed - 2);
+            return new RunOutcome
+            {
+                Run = run,
+                Curve = [new CurvePoint(3, 300, score + 1, 0.4), new CurvePoint(6, 600, score, 0.5)],
+                Loss = score + 1,
+                StepSeconds = isOne ? stepSeconds : 0.1,
+                LoadMaxOverMean = 1.2,
+                DeadExperts = isOne ? dead : 0,
+            };
+        });
+        return new ComparisonResult(plan, [.. outcomes], [], 2);
+    }
+}
