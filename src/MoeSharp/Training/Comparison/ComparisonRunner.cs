@@ -101,7 +101,10 @@ public sealed class ComparisonRunner
                     Interlocked.CompareExchange(ref first, error, null);
                     halt.Cancel(); // the others save and end
                 }
-            }) { Name = $"run {index}" };
+            })
+            {
+                Name = $"run {index}",
+            };
             threads[index].Start();
         }
 
