@@ -13,6 +13,7 @@ internal sealed class DecodeRun : IDisposable
     private const double StepBudgetSeconds = 3;
     private const int MinSteps = 5;
     private const int MaxSteps = 48;
+    private const int MaxBegunTokens = 64; // that sequences hold before they write
 
     private readonly RandomModel _weights;
     private readonly LanguageModel _model;
@@ -73,10 +74,7 @@ internal sealed class DecodeRun : IDisposable
         return best;
     }
 
-    /// <summary>Tokens that sequences hold before they write.</summary>
-    public int BegunTokens => Math.Min(_prompt.Length, 64);
-
-    /// <summary>Median seconds of a step in which so many sequences, all behind the first <see cref="BegunTokens"/> of the prompt, take a random token each.</summary>
+    /// <summary>Median seconds of a step in which so many sequences, all behind the first 64 tokens of the prompt, take a random token each.</summary>
     public double StepSeconds(int count)
     {
         _begun ??= Begin();
@@ -152,7 +150,7 @@ internal sealed class DecodeRun : IDisposable
     private CachedSequence Begin()
     {
         CachedSequence sequence = new(_pages);
-        ReadOnlySpan<int> tokens = _prompt.AsSpan(0, BegunTokens);
+        ReadOnlySpan<int> tokens = _prompt.AsSpan(0, Math.Min(_prompt.Length, MaxBegunTokens));
         sequence.Reserve(tokens.Length);
         _batch.Clear();
         _batch.AddContinuation(sequence, tokens);

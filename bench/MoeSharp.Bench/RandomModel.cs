@@ -56,12 +56,19 @@ internal sealed class RandomModel : IDisposable
     /// <summary>Bandwidth of reading one of the large weights, each in its turn, with all workers.</summary>
     public double ReadGbps()
     {
-        PackedMatrix[] large = _large ??= [.. Model.Parameters.Select(p => p.Packed).OfType<PackedMatrix>().Where(packed => packed.Bytes > 24 * 1024 * 1024)];
-        return MachineProbe.ReadGbps(_workers, large[_turn++ % large.Length].Memory);
+        _large ??= FindLarge();
+        return MachineProbe.ReadGbps(_workers, _large[_turn++ % _large.Length].Memory);
     }
 
     /// <inheritdoc/>
     public void Dispose() => Model.Dispose();
+
+    // Those of at least half the size of the largest, so that a model of any size has some.
+    private PackedMatrix[] FindLarge()
+    {
+        PackedMatrix[] all = [.. Model.Parameters.Select(p => p.Packed).OfType<PackedMatrix>()];
+        return [.. all.Where(packed => 2 * packed.Bytes >= all.Max(other => other.Bytes))];
+    }
 
     private static long BytesOf(Parameter parameter) => parameter.Packed?.Bytes ?? (parameter.Shape.Length * sizeof(float));
 
