@@ -38,10 +38,9 @@ public sealed unsafe class PackedMatrix : IDisposable
             ArgumentOutOfRangeException.ThrowIfLessThan(parts[part].Rows, 1);
             _ = parts[part].Format.RowBytes(columns);
             StripLayout layout = StripLayouts.Of(parts[part].Format);
-            StripPart strips = new(layout, Rows, parts[part].Rows, NumStrips, GroupBytes, layout.StripBytes(columns));
+            StripPart strips = new(layout, Rows, parts[part].Rows, GroupBytes, layout.StripBytes(columns));
             Strips[part] = strips;
             Rows = checked(Rows + parts[part].Rows);
-            NumStrips += strips.NumStrips;
             GroupBytes = checked(GroupBytes + (strips.NumStrips * strips.StripBytes));
         }
 
@@ -79,9 +78,6 @@ public sealed unsafe class PackedMatrix : IDisposable
 
     /// <summary>Where each part lies.</summary>
     internal StripPart[] Strips { get; }
-
-    /// <summary>Strips of one group.</summary>
-    internal int NumStrips { get; }
 
     /// <summary>Bytes of one group.</summary>
     internal long GroupBytes { get; }
@@ -191,10 +187,9 @@ public sealed unsafe class PackedMatrix : IDisposable
 /// <param name="Layout">How its strips look.</param>
 /// <param name="FirstRow">First row in the group.</param>
 /// <param name="NumRows">Rows.</param>
-/// <param name="FirstStrip">Strips of the parts before it.</param>
 /// <param name="Offset">First byte in the group.</param>
 /// <param name="StripBytes">Bytes of a strip.</param>
-internal readonly record struct StripPart(StripLayout Layout, int FirstRow, int NumRows, int FirstStrip, long Offset, long StripBytes)
+internal readonly record struct StripPart(StripLayout Layout, int FirstRow, int NumRows, long Offset, long StripBytes)
 {
     /// <summary>Strips; the last may be short of rows.</summary>
     public int NumStrips => (NumRows + StripLayout.Rows - 1) / StripLayout.Rows;
