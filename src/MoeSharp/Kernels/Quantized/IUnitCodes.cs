@@ -45,10 +45,11 @@ internal unsafe interface IUnitCodes
         where F : unmanaged;
 
     /// <summary>Minima of a unit; called only if there are any.</summary>
-    static abstract F Minimum<L, V, F>(byte* scales, nint unit, int row)
+    static virtual F Minimum<L, V, F>(byte* scales, nint unit, int row)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
-        where F : unmanaged;
+        where F : unmanaged =>
+        L.ZeroFloats;
 
     /// <summary>Stores one block of one row.</summary>
     /// <param name="block">The block as the file has it.</param>

@@ -45,13 +45,6 @@ internal readonly unsafe struct IQ4NLCodes : IUnitCodes
         L.LoadHalves(scales + (unit * 2 * StripLayout.Rows) + (2 * row));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F Minimum<L, V, F>(byte* scales, nint unit, int row)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged =>
-        L.ZeroFloats;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)
     {
         ((ushort*)scales)[(index * StripLayout.Rows) + lane] = *(ushort*)block;
@@ -107,13 +100,6 @@ internal readonly unsafe struct MXFP4Codes : IUnitCodes
         L.LoadHalfPowers(scales + (unit * StripLayout.Rows) + row);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F Minimum<L, V, F>(byte* scales, nint unit, int row)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged =>
-        L.ZeroFloats;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)
     {
         scales[(index * StripLayout.Rows) + lane] = block[0];
@@ -133,13 +119,6 @@ internal readonly unsafe struct IQ4XSCodes : IUnitCodes
 {
     private const int SuperBytes = 10 * StripLayout.Rows;
 
-    // The numbers that the codes stand for, plus 128.
-    private static Vector128<byte> Ladder
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
-    }
-
     public static WeightFormat Format => WeightFormat.IQ4XS;
 
     public static CodeSize Size => CodeSize.Wide;
@@ -156,12 +135,8 @@ internal readonly unsafe struct IQ4XSCodes : IUnitCodes
     public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
-        where F : unmanaged
-    {
-        CodeBits.Nibbles<L, V, F>(unit, g, out V n0, out V n1);
-        c0 = L.Lookup(Ladder, n0);
-        c1 = L.Lookup(Ladder, n1);
-    }
+        where F : unmanaged =>
+        IQ4NLCodes.Pair<L, V, F>(unit, g, out c0, out c1);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F Scale<L, V, F>(byte* scales, nint unit, int row)
@@ -173,13 +148,6 @@ internal readonly unsafe struct IQ4XSCodes : IUnitCodes
         F small = L.LoadBytes(super + ((2 + (unit & 7)) * StripLayout.Rows) + row);
         return L.Multiply(L.LoadHalves(super + (2 * row)), L.AddFloats(small, -32f));
     }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F Minimum<L, V, F>(byte* scales, nint unit, int row)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged =>
-        L.ZeroFloats;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)

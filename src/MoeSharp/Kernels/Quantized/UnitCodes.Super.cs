@@ -3,7 +3,7 @@ using MoeSharp.Kernels.Formats;
 
 namespace MoeSharp.Kernels.Quantized;
 
-/// <summary>Scales and minima of 6 bits per unit with a half for each per 256 columns, as q4_k and q5_k have them.</summary>
+/// <summary>Scales and minima of 6 bits per unit with a half for each per 256 columns, and the order of nibbles, as q4_k and q5_k have them.</summary>
 /// <remarks>In a strip, 320 bytes for 16 x 256 weights: halves of the scales, halves of the minima, then per unit sixteen scales and sixteen minima as bytes.</remarks>
 internal static unsafe class SuperScales
 {
@@ -74,6 +74,34 @@ internal static unsafe class SuperScales
             small[unit + 8] = (byte)((scale & 15) | ((minimum & 15) << 4));
         }
     }
+
+    /// <summary>Stores the nibbles of one block of one row; 32 bytes of a file hold those of two units.</summary>
+    /// <param name="nibbles">As the file has them.</param>
+    /// <param name="unit">The first unit's codes.</param>
+    /// <param name="unitBytes">Distance between units.</param>
+    /// <param name="lane">Row of the strip.</param>
+    public static void PackNibbles(byte* nibbles, byte* unit, int unitBytes, int lane)
+    {
+        byte* both = stackalloc byte[32];
+        for (int pair = 0; pair < Units / 2; pair++, nibbles += 32, unit += 2 * unitBytes)
+        {
+            CodeBits.SplitNibbles(nibbles, both, both + 16);
+            CodeBits.StoreNibbles(unit, lane, both);
+            CodeBits.StoreNibbles(unit + unitBytes, lane, both + 16);
+        }
+    }
+
+    /// <summary>The opposite of <see cref="PackNibbles"/>.</summary>
+    public static void UnpackNibbles(byte* nibbles, byte* unit, int unitBytes, int lane)
+    {
+        byte* both = stackalloc byte[32];
+        for (int pair = 0; pair < Units / 2; pair++, nibbles += 32, unit += 2 * unitBytes)
+        {
+            CodeBits.LoadNibbles(unit, lane, both);
+            CodeBits.LoadNibbles(unit + unitBytes, lane, both + 16);
+            CodeBits.JoinNibbles(both, both + 16, nibbles);
+        }
+    }
 }
 
 /// <summary>Nibbles with the scales of <see cref="SuperScales"/>: 2368 bytes for 16 x 256 weights.</summary>
@@ -115,33 +143,21 @@ internal readonly unsafe struct Q4KCodes : IUnitCodes
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)
     {
         SuperScales.Pack(block, index, scales, lane);
-        byte* nibbles = stackalloc byte[32];
-        for (int pair = 0; pair < SuperScales.Units / 2; pair++)
-        {
-            byte* unit = codes + (((index * SuperScales.Units) + (2 * pair)) * UnitBytes);
-            CodeBits.SplitNibbles(block + SuperScales.FileBytes + (32 * pair), nibbles, nibbles + 16);
-            CodeBits.StoreNibbles(unit, lane, nibbles);
-            CodeBits.StoreNibbles(unit + UnitBytes, lane, nibbles + 16);
-        }
+        SuperScales.PackNibbles(block + SuperScales.FileBytes, codes + (index * SuperScales.Units * UnitBytes), UnitBytes, lane);
     }
 
     public static void Unpack(byte* block, nint index, byte* scales, byte* codes, int lane)
     {
         SuperScales.Unpack(block, index, scales, lane);
-        byte* nibbles = stackalloc byte[32];
-        for (int pair = 0; pair < SuperScales.Units / 2; pair++)
-        {
-            byte* unit = codes + (((index * SuperScales.Units) + (2 * pair)) * UnitBytes);
-            CodeBits.LoadNibbles(unit, lane, nibbles);
-            CodeBits.LoadNibbles(unit + UnitBytes, lane, nibbles + 16);
-            CodeBits.JoinNibbles(nibbles, nibbles + 16, block + SuperScales.FileBytes + (32 * pair));
-        }
+        SuperScales.UnpackNibbles(block + SuperScales.FileBytes, codes + (index * SuperScales.Units * UnitBytes), UnitBytes, lane);
     }
 }
 
 /// <summary>Five bits with the scales of <see cref="SuperScales"/>: 2880 bytes for 16 x 256 weights.</summary>
 internal readonly unsafe struct Q5KCodes : IUnitCodes
 {
+    private const int FifthBytes = 32; // of a block of a file, before the nibbles
+
     public static WeightFormat Format => WeightFormat.Q5K;
 
     public static CodeSize Size => CodeSize.Medium;
@@ -178,31 +194,23 @@ internal readonly unsafe struct Q5KCodes : IUnitCodes
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)
     {
         SuperScales.Pack(block, index, scales, lane);
-        byte* nibbles = stackalloc byte[32];
-        for (int pair = 0; pair < SuperScales.Units / 2; pair++)
+        byte* first = codes + (index * SuperScales.Units * UnitBytes);
+        SuperScales.PackNibbles(block + SuperScales.FileBytes + FifthBytes, first, UnitBytes, lane);
+        for (int unit = 0; unit < SuperScales.Units; unit++)
         {
-            byte* unit = codes + (((index * SuperScales.Units) + (2 * pair)) * UnitBytes);
-            CodeBits.SplitNibbles(block + SuperScales.FileBytes + 32 + (32 * pair), nibbles, nibbles + 16);
-            CodeBits.StoreNibbles(unit, lane, nibbles);
-            CodeBits.StoreNibbles(unit + UnitBytes, lane, nibbles + 16);
-            CodeBits.StoreFifthBits(unit, lane, CodeBits.Column(block + SuperScales.FileBytes, 2 * pair));
-            CodeBits.StoreFifthBits(unit + UnitBytes, lane, CodeBits.Column(block + SuperScales.FileBytes, (2 * pair) + 1));
+            CodeBits.StoreFifthBits(first + (unit * UnitBytes), lane, CodeBits.Column(block + SuperScales.FileBytes, unit));
         }
     }
 
     public static void Unpack(byte* block, nint index, byte* scales, byte* codes, int lane)
     {
         SuperScales.Unpack(block, index, scales, lane);
-        new Span<byte>(block + SuperScales.FileBytes, 32).Clear();
-        byte* nibbles = stackalloc byte[32];
-        for (int pair = 0; pair < SuperScales.Units / 2; pair++)
+        new Span<byte>(block + SuperScales.FileBytes, FifthBytes).Clear();
+        byte* first = codes + (index * SuperScales.Units * UnitBytes);
+        SuperScales.UnpackNibbles(block + SuperScales.FileBytes + FifthBytes, first, UnitBytes, lane);
+        for (int unit = 0; unit < SuperScales.Units; unit++)
         {
-            byte* unit = codes + (((index * SuperScales.Units) + (2 * pair)) * UnitBytes);
-            CodeBits.LoadNibbles(unit, lane, nibbles);
-            CodeBits.LoadNibbles(unit + UnitBytes, lane, nibbles + 16);
-            CodeBits.JoinNibbles(nibbles, nibbles + 16, block + SuperScales.FileBytes + 32 + (32 * pair));
-            CodeBits.OrColumn(block + SuperScales.FileBytes, 2 * pair, CodeBits.LoadFifthBits(unit, lane));
-            CodeBits.OrColumn(block + SuperScales.FileBytes, (2 * pair) + 1, CodeBits.LoadFifthBits(unit + UnitBytes, lane));
+            CodeBits.OrColumn(block + SuperScales.FileBytes, unit, CodeBits.LoadFifthBits(first + (unit * UnitBytes), lane));
         }
     }
 }

@@ -33,13 +33,6 @@ internal readonly unsafe struct Q40Codes : IUnitCodes
         L.LoadHalves(scales + (unit * 2 * StripLayout.Rows) + (2 * row));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F Minimum<L, V, F>(byte* scales, nint unit, int row)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged =>
-        L.ZeroFloats;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)
     {
         ((ushort*)scales)[(index * StripLayout.Rows) + lane] = *(ushort*)block;
@@ -139,13 +132,6 @@ internal readonly unsafe struct Q50Codes : IUnitCodes
         where V : unmanaged
         where F : unmanaged =>
         L.LoadHalves(scales + (unit * 2 * StripLayout.Rows) + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F Minimum<L, V, F>(byte* scales, nint unit, int row)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged =>
-        L.ZeroFloats;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)
@@ -256,13 +242,6 @@ internal readonly unsafe struct Q80Codes : IUnitCodes
         where V : unmanaged
         where F : unmanaged =>
         L.LoadHalves(scales + (unit * 2 * StripLayout.Rows) + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F Minimum<L, V, F>(byte* scales, nint unit, int row)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged =>
-        L.ZeroFloats;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Pack(byte* block, nint index, byte* scales, byte* codes, int lane)
