@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using MoeSharp.Kernels.Formats;
 
 namespace MoeSharp.Kernels.Quantized;
@@ -17,10 +16,10 @@ internal sealed unsafe class HalfLayout<C>() : StripLayout(C.Format)
     public override bool TakesRest => C.TakesRest;
 
     /// <inheritdoc/>
-    public override long StripBytes(int columns) => CodesBegin(columns) + Lines((long)columns / UnitColumns * C.UnitBytes);
+    public override long StripBytes(int columns) => CodesOffset(columns) + Lines((long)columns / UnitColumns * C.UnitBytes);
 
     /// <inheritdoc/>
-    public override long CodesBegin(int columns) => Lines((long)columns / Format.BlockLength() * HalfScales.Bytes(C.HasMinimum));
+    public override long CodesBegin(int columns) => CodesOffset(columns);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -53,69 +52,54 @@ internal sealed unsafe class HalfLayout<C>() : StripLayout(C.Format)
     }
 
     /// <inheritdoc/>
-    public override void Multiply(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
-    {
-        switch (instructions)
-        {
-            case UnitInstructions.Vnni:
-                Multiply<UnitLanes256<VnniDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            case UnitInstructions.Avx512:
-                Multiply<UnitLanes512, Vector512<byte>, Vector512<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            case UnitInstructions.Avx2:
-                Multiply<UnitLanes256<Avx2Dot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            case UnitInstructions.VnniSteps:
-                Multiply<UnitLanes256<VnniStepsDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            default:
-                Multiply<UnitLanes128, Vector128<byte>, Vector128<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-        }
-    }
+    public override void Multiply(UnitInstructions instructions, in StripProduct product) => UnitInstruction.Multiply<Kernel>(instructions, product);
 
-    /// <summary>The product in given lanes.</summary>
-    internal void Multiply<L, V, F>(byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged
+    private readonly struct Kernel : IStripKernel
     {
-        float* edge = stackalloc float[MaxTokens * Rows];
-        int numTiles = (rows.Count + MaxTokens - 1) / MaxTokens;
-        for (int strip = 0; strip < numStrips; strip++)
+        public static void Multiply<L, V, F>(in StripProduct product)
+            where L : struct, IUnitLanes<V, F>
+            where V : unmanaged
+            where F : unmanaged
         {
-            byte* start = strips + (strip * stripBytes);
-            int width = Math.Min(columns - (strip * Rows), Rows);
-            for (int tile = 0, token = 0; tile < numTiles; tile++)
+            float* edge = stackalloc float[MaxTokens * Rows];
+            ref readonly ByteRows rows = ref product.Rows;
+            nint ldy = product.StrideY;
+            long codesBegin = CodesOffset(rows.Units * UnitColumns);
+            int numTiles = (rows.Count + MaxTokens - 1) / MaxTokens;
+            for (int strip = 0; strip < product.NumStrips; strip++)
             {
-                int count = MatMulPacking.TileRows(rows.Count, numTiles, tile);
-                UnitOperands operands = new()
+                byte* start = product.Strips + (strip * product.StripBytes);
+                int width = Math.Min(product.Columns - (strip * Rows), Rows);
+                for (int tile = 0, token = 0; tile < numTiles; tile++)
                 {
-                    Scales0 = start,
-                    Codes0 = start + CodesBegin(rows.Units * UnitColumns),
-                    Units = rows.Units,
-                    UnitBytes = rows.UnitBytes,
-                    StripBytes = (nint)stripBytes,
-                    AsksAhead = tile == 0,
-                    X0 = rows.Row(token),
-                };
-                operands.X1 = count > 1 ? rows.Row(token + 1) : operands.X0;
-                operands.X2 = count > 2 ? rows.Row(token + 2) : operands.X0;
-                operands.X3 = count > 3 ? rows.Row(token + 3) : operands.X0;
-                float* target = y + (token * ldy) + (strip * Rows);
-                for (int row = 0; row < Rows; row += L.Rows)
-                {
-                    operands.Row = row;
-                    Compute<L, V, F>(count, operands, (width == Rows ? target : edge) + row, width == Rows ? ldy : Rows);
-                }
+                    int count = MatMulPacking.TileRows(rows.Count, numTiles, tile);
+                    UnitOperands operands = new()
+                    {
+                        Scales0 = start,
+                        Codes0 = start + codesBegin,
+                        Units = rows.Units,
+                        UnitBytes = rows.UnitBytes,
+                        StripBytes = (nint)product.StripBytes,
+                        AsksAhead = tile == 0,
+                        X0 = rows.Row(token),
+                    };
+                    operands.X1 = count > 1 ? rows.Row(token + 1) : operands.X0;
+                    operands.X2 = count > 2 ? rows.Row(token + 2) : operands.X0;
+                    operands.X3 = count > 3 ? rows.Row(token + 3) : operands.X0;
+                    float* target = product.Y + (token * ldy) + (strip * Rows);
+                    for (int row = 0; row < Rows; row += L.Rows)
+                    {
+                        operands.Row = row;
+                        Compute<L, V, F>(count, operands, (width == Rows ? target : edge) + row, width == Rows ? ldy : Rows);
+                    }
 
-                for (int t = 0; t < count && width != Rows; t++)
-                {
-                    new ReadOnlySpan<float>(edge + (t * Rows), width).CopyTo(new Span<float>(target + (t * ldy), width));
-                }
+                    for (int t = 0; t < count && width != Rows; t++)
+                    {
+                        new ReadOnlySpan<float>(edge + (t * Rows), width).CopyTo(new Span<float>(target + (t * ldy), width));
+                    }
 
-                token += count;
+                    token += count;
+                }
             }
         }
     }
@@ -133,4 +117,6 @@ internal sealed unsafe class HalfLayout<C>() : StripLayout(C.Format)
             default: HalfTile<C, L, V, F>.Compute<Tokens4>(operands, y, ldy); break;
         }
     }
+
+    private static long CodesOffset(int columns) => Lines((long)columns / C.Format.BlockLength() * HalfScales.Bytes(C.HasMinimum));
 }

@@ -206,22 +206,7 @@ internal unsafe struct PackedProduct
                 int columns = Math.Min(PairRows, part.NumRows - firstRow);
                 if (Product.Precision != ActivationPrecision.Float32 && part.Layout.TakesBytes)
                 {
-                    ByteRows bytes = Bytes;
-                    (bytes.First, bytes.Count, bytes.Shift) = (rowBegin, rowEnd - rowBegin, segment.Stretch);
-                    float* y = Product.Y + (rowBegin * Product.StrideY) + segment.OffsetY + part.FirstRow + firstRow;
-                    byte* strips = Product.Weights.Strip(segment.Group, part, firstRow);
-                    int numStrips = (columns + StripLayout.Rows - 1) / StripLayout.Rows;
-                    if (Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesRest)
-                    {
-                        float* both = Pool.Scratch(worker, 2 * RowsPerFloatItem * PairRows);
-                        (bytes.RestShift, bytes.Count) = (1, 2 * bytes.Count);
-                        part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, both, PairRows, columns);
-                        Join(both, rowEnd - rowBegin, columns, y, Product.StrideY);
-                    }
-                    else
-                    {
-                        part.Layout.Multiply(Product.Instructions, strips, part.StripBytes, numStrips, bytes, y, Product.StrideY, columns);
-                    }
+                    MultiplyBytes(worker, segment, part, firstRow, columns, rowBegin, rowEnd);
                 }
                 else if (part.Layout.IsInterleaved && rowEnd - rowBegin <= FewRows && Product.Instructions != UnitInstructions.Portable)
                 {
@@ -236,6 +221,36 @@ internal unsafe struct PackedProduct
             }
 
             Debug.Fail("an item lies in no part");
+        }
+
+        private readonly void MultiplyBytes(int worker, in RowSegment segment, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
+        {
+            int rows = rowEnd - rowBegin;
+            StripProduct strips = new()
+            {
+                Strips = Product.Weights.Strip(segment.Group, part, firstRow),
+                StripBytes = part.StripBytes,
+                NumStrips = (columns + StripLayout.Rows - 1) / StripLayout.Rows,
+                Rows = Bytes,
+                Y = Product.Y + (rowBegin * Product.StrideY) + segment.OffsetY + part.FirstRow + firstRow,
+                StrideY = Product.StrideY,
+                Columns = columns,
+            };
+            (strips.Rows.First, strips.Rows.Count, strips.Rows.Shift) = (rowBegin, rows, segment.Stretch);
+            if (Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesRest)
+            {
+                float* both = Pool.Scratch(worker, 2 * RowsPerFloatItem * PairRows);
+                float* y = strips.Y;
+                strips.Y = both;
+                strips.StrideY = PairRows;
+                (strips.Rows.RestShift, strips.Rows.Count) = (1, 2 * rows);
+                part.Layout.Multiply(Product.Instructions, strips);
+                Join(both, rows, columns, y, Product.StrideY);
+            }
+            else
+            {
+                part.Layout.Multiply(Product.Instructions, strips);
+            }
         }
     }
 

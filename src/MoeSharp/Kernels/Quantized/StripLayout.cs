@@ -61,15 +61,7 @@ internal abstract unsafe class StripLayout(WeightFormat format)
     }
 
     /// <summary>y[r, 16 s + i] = activation row r times row i of strip s, in the arithmetic of <see cref="ByteRows"/>.</summary>
-    /// <param name="instructions">What to use.</param>
-    /// <param name="strips">First strip.</param>
-    /// <param name="stripBytes">Distance between strips.</param>
-    /// <param name="numStrips">Strips.</param>
-    /// <param name="rows">Activations.</param>
-    /// <param name="y">= outputs of the first row and strip.</param>
-    /// <param name="ldy">Distance between output rows.</param>
-    /// <param name="columns">Outputs per row: 16 times the strips, or less if the last strip is short.</param>
-    public virtual void Multiply(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns) =>
+    public virtual void Multiply(UnitInstructions instructions, in StripProduct product) =>
         throw new NotSupportedException($"{Format} has no products with 8-bit activations"); // TakesBytes says so
 
     /// <summary>values[column, i] = exact value of column c of row i.</summary>

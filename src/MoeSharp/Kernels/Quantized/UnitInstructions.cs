@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels.Quantized;
@@ -21,6 +22,41 @@ internal enum UnitInstructions
     VnniSteps,
 }
 
+/// <summary>Activation rows times strips: what a product with bytes takes and gives.</summary>
+internal unsafe struct StripProduct
+{
+    /// <summary>First strip.</summary>
+    public byte* Strips;
+
+    /// <summary>Distance between strips.</summary>
+    public long StripBytes;
+
+    /// <summary>Strips.</summary>
+    public int NumStrips;
+
+    /// <summary>Activations.</summary>
+    public ByteRows Rows;
+
+    /// <summary>= outputs of the first row and strip.</summary>
+    public float* Y;
+
+    /// <summary>Distance between output rows.</summary>
+    public nint StrideY;
+
+    /// <summary>Outputs per row: 16 times the strips, or less if the last strip is short.</summary>
+    public int Columns;
+}
+
+/// <summary>A product with bytes, written once for all lanes.</summary>
+internal interface IStripKernel
+{
+    /// <summary>Computes it.</summary>
+    static abstract void Multiply<L, V, F>(in StripProduct product)
+        where L : struct, IUnitLanes<V, F>
+        where V : unmanaged
+        where F : unmanaged;
+}
+
 /// <summary>The choice among <see cref="UnitInstructions"/>.</summary>
 internal static class UnitInstruction
 {
@@ -39,4 +75,28 @@ internal static class UnitInstruction
         UnitInstructions.Avx2 or UnitInstructions.VnniSteps => UnitLanes256<Avx2Dot>.IsSupported,
         _ => true,
     };
+
+    /// <summary>Computes a product in the lanes of given instructions.</summary>
+    public static void Multiply<K>(UnitInstructions instructions, in StripProduct product)
+        where K : struct, IStripKernel
+    {
+        switch (instructions)
+        {
+            case UnitInstructions.Vnni:
+                K.Multiply<UnitLanes256<VnniDot>, Vector256<byte>, Vector256<float>>(product);
+                break;
+            case UnitInstructions.Avx512:
+                K.Multiply<UnitLanes512, Vector512<byte>, Vector512<float>>(product);
+                break;
+            case UnitInstructions.Avx2:
+                K.Multiply<UnitLanes256<Avx2Dot>, Vector256<byte>, Vector256<float>>(product);
+                break;
+            case UnitInstructions.VnniSteps:
+                K.Multiply<UnitLanes256<VnniStepsDot>, Vector256<byte>, Vector256<float>>(product);
+                break;
+            default:
+                K.Multiply<UnitLanes128, Vector128<byte>, Vector128<float>>(product);
+                break;
+        }
+    }
 }

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using MoeSharp.Kernels.Formats;
 
 namespace MoeSharp.Kernels.Quantized;
@@ -55,51 +54,33 @@ internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
     }
 
     /// <inheritdoc/>
-    public override void Multiply(UnitInstructions instructions, byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
-    {
-        switch (instructions)
-        {
-            case UnitInstructions.Vnni:
-                Multiply<UnitLanes256<VnniDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            case UnitInstructions.Avx512:
-                Multiply<UnitLanes512, Vector512<byte>, Vector512<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            case UnitInstructions.Avx2:
-                Multiply<UnitLanes256<Avx2Dot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            case UnitInstructions.VnniSteps:
-                Multiply<UnitLanes256<VnniStepsDot>, Vector256<byte>, Vector256<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-            default:
-                Multiply<UnitLanes128, Vector128<byte>, Vector128<float>>(strips, stripBytes, numStrips, rows, y, ldy, columns);
-                break;
-        }
-    }
+    public override void Multiply(UnitInstructions instructions, in StripProduct product) => UnitInstruction.Multiply<Kernel>(instructions, product);
 
-    /// <summary>The product in given lanes.</summary>
-    internal static void Multiply<L, V, F>(byte* strips, long stripBytes, int numStrips, in ByteRows rows, float* y, nint ldy, int columns)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged
+    private readonly struct Kernel : IStripKernel
     {
-        long codesOffset = CodesOffset(rows.Units * UnitColumns);
-        for (int strip = 0; strip < numStrips; strip += 2)
+        public static void Multiply<L, V, F>(in StripProduct product)
+            where L : struct, IUnitLanes<V, F>
+            where V : unmanaged
+            where F : unmanaged
         {
-            byte* first = strips + (strip * stripBytes);
-            bool areTwo = strip + 1 < numStrips;
-            byte* second = areTwo ? first + stripBytes : first;
-            UnitOperands operands = new()
+            long codesOffset = CodesOffset(product.Rows.Units * UnitColumns);
+            for (int strip = 0; strip < product.NumStrips; strip += 2)
             {
-                Scales0 = first,
-                Codes0 = first + codesOffset,
-                Scales1 = second,
-                Codes1 = second + codesOffset,
-                Units = rows.Units,
-                UnitBytes = rows.UnitBytes,
-                StripBytes = (nint)stripBytes,
-            };
-            MultiplyStrips<L, V, F>(ref operands, areTwo, rows, y + (strip * Rows), ldy, Math.Min(columns - (strip * Rows), areTwo ? PairRows : Rows));
+                byte* first = product.Strips + (strip * product.StripBytes);
+                bool areTwo = strip + 1 < product.NumStrips;
+                byte* second = areTwo ? first + product.StripBytes : first;
+                UnitOperands operands = new()
+                {
+                    Scales0 = first,
+                    Codes0 = first + codesOffset,
+                    Scales1 = second,
+                    Codes1 = second + codesOffset,
+                    Units = product.Rows.Units,
+                    UnitBytes = product.Rows.UnitBytes,
+                    StripBytes = (nint)product.StripBytes,
+                };
+                MultiplyStrips<L, V, F>(ref operands, areTwo, product.Rows, product.Y + (strip * Rows), product.StrideY, Math.Min(product.Columns - (strip * Rows), areTwo ? PairRows : Rows));
+            }
         }
     }
 
