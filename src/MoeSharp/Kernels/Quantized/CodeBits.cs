@@ -26,7 +26,7 @@ internal static unsafe class CodeBits
 
     /// <summary>Groups g and g + 4 of nibbles.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Nibbles<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Nibbles<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged
@@ -39,13 +39,13 @@ internal static unsafe class CodeBits
 
     /// <summary>Groups g and g + 4 of nibbles with a fifth bit.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void FiveBits<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void FiveBits<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged
     {
         Nibbles<L, V, F>(unit, g, out c0, out c1);
-        V high = L.ShiftRight(L.Load(unit + NibbleBytes), g); // bit 0: group g, bit 4: group g + 4
+        V high = L.ShiftRight(L.Load(unit + NibbleBytes), (int)g); // bit 0: group g, bit 4: group g + 4
         c0 = L.Or(c0, L.ShiftLeft(L.And(high, L.BroadcastByte(0x01)), 4));
         c1 = L.Or(c1, L.And(high, L.BroadcastByte(0x10)));
     }

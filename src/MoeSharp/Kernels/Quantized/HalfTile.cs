@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Kernels.Quantized;
 
@@ -14,11 +13,6 @@ internal static unsafe class HalfTile<C, L, V, F>
     where V : unmanaged
     where F : unmanaged
 {
-    // Bytes ahead of the codes for the second-level cache, and for the first. Scales stand before all codes, so what counts from the start of a strip
-    // must skip them, or it runs behind the codes: 26 GB/s instead of 40 at 4096 columns.
-    private const int Far = 8192;
-    private const int Near = 512;
-
     /// <summary>y[t, r] = activation row t times row r of the strip.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Compute<T>(in UnitOperands operands, float* y, nint ldy)
@@ -28,7 +22,7 @@ internal static unsafe class HalfTile<C, L, V, F>
         byte* x0 = operands.X0, x1 = operands.X1, x2 = operands.X2, x3 = operands.X3;
         int row = operands.Row;
         bool asks = operands.AsksAhead;
-        nint ahead = (nint)(operands.Codes0 - scales) + Far, bytesPerUnit = operands.StripBytes / operands.Units;
+        nint ahead = (nint)(operands.Codes0 - scales) + Ahead.Far, bytesPerUnit = operands.StripBytes / operands.Units;
         nint units = operands.Units, step = operands.UnitBytes, at = 0;
         F f0 = L.ZeroFloats, f1 = f0, f2 = f0, f3 = f0;
         F scale = f0, minimum = f0;
@@ -45,7 +39,7 @@ internal static unsafe class HalfTile<C, L, V, F>
 
             if (asks)
             {
-                Ask(scales + ahead, codes + Near);
+                Ahead.Ask(C.UnitBytes, scales + ahead, codes + Ahead.Near);
                 ahead += bytesPerUnit;
             }
 
@@ -84,33 +78,6 @@ internal static unsafe class HalfTile<C, L, V, F>
         if (T.Count > 3)
         {
             L.Store(y + (3 * ldy), f3);
-        }
-    }
-
-    // One by one: the compiler keeps a loop here, whose counting costs as much as the products.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Ask(byte* far, byte* near)
-    {
-        AskLine(far, near, 0);
-        AskLine(far, near, 1);
-        AskLine(far, near, 2);
-        AskLine(far, near, 3);
-        AskLine(far, near, 4);
-        AskLine(far, near, 5);
-        AskLine(far, near, 6);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AskLine(byte* far, byte* near, int line)
-    {
-        if (Sse.IsSupported && line * CodeBits.Vector <= C.UnitBytes)
-        {
-            Sse.Prefetch1(far + (line * CodeBits.Vector));
-        }
-
-        if (Sse.IsSupported && line * CodeBits.Vector < C.UnitBytes)
-        {
-            Sse.Prefetch0(near + (line * CodeBits.Vector));
         }
     }
 

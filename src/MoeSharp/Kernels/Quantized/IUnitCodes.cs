@@ -30,7 +30,7 @@ internal unsafe interface IUnitCodes
     /// <param name="g">Group.</param>
     /// <param name="c0">= group g.</param>
     /// <param name="c1">= group g + 4.</param>
-    static abstract void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    static abstract void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged;

@@ -68,6 +68,13 @@ internal unsafe interface IUnitLanes<V, F>
     /// <summary>sum + c0 x0 + c1 x1; with wide codes and <see cref="UsesPairs"/> all four are 16-bit numbers.</summary>
     static abstract V Add(CodeSize size, V sum, V c0, V x0, V c1, V x1);
 
+    /// <summary>Twice <see cref="Add"/>, products first and sums behind.</summary>
+    /// <remarks>
+    /// A Zen 4 decides where an instruction runs when it comes, so sums between products take the places of multiplications: 1.36 cycles a
+    /// product one by one, 1.13 with four products before four sums.
+    /// </remarks>
+    static abstract void AddTwo(CodeSize size, ref V sum0, V c00, V x00, V c01, V x01, ref V sum1, V c10, V x10, V c11, V x11);
+
     /// <summary>The 32-bit sums of what <see cref="Add"/> collected.</summary>
     static abstract V Finish(CodeSize size, V sum);
 

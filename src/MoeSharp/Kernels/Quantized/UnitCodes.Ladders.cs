@@ -27,7 +27,7 @@ internal readonly unsafe struct IQ4NLCodes : IUnitCodes
     public static long ScaleBytes(int units) => 2L * StripLayout.Rows * units;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged
@@ -82,7 +82,7 @@ internal readonly unsafe struct MXFP4Codes : IUnitCodes
     public static long ScaleBytes(int units) => (long)StripLayout.Rows * units;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged
@@ -132,7 +132,7 @@ internal readonly unsafe struct IQ4XSCodes : IUnitCodes
     public static long ScaleBytes(int units) => (long)SuperBytes * (units / SuperScales.Units);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged =>

@@ -120,7 +120,7 @@ internal readonly unsafe struct Q4KCodes : IUnitCodes
     public static long ScaleBytes(int units) => (long)SuperScales.Bytes * (units / SuperScales.Units);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged =>
@@ -171,7 +171,7 @@ internal readonly unsafe struct Q5KCodes : IUnitCodes
     public static long ScaleBytes(int units) => (long)SuperScales.Bytes * (units / SuperScales.Units);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged =>

@@ -19,7 +19,7 @@ internal readonly unsafe struct Q40Codes : IUnitCodes
     public static long ScaleBytes(int units) => 2L * StripLayout.Rows * units;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged =>
@@ -65,7 +65,7 @@ internal readonly unsafe struct Q41Codes : IUnitCodes
     public static long ScaleBytes(int units) => 4L * StripLayout.Rows * units;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged =>
@@ -120,7 +120,7 @@ internal readonly unsafe struct Q50Codes : IUnitCodes
     public static long ScaleBytes(int units) => 2L * StripLayout.Rows * units;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged =>
@@ -168,7 +168,7 @@ internal readonly unsafe struct Q51Codes : IUnitCodes
     public static long ScaleBytes(int units) => 4L * StripLayout.Rows * units;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged =>
@@ -227,7 +227,7 @@ internal readonly unsafe struct Q80Codes : IUnitCodes
     public static long ScaleBytes(int units) => 2L * StripLayout.Rows * units;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, int g, out V c0, out V c1)
+    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
         where F : unmanaged

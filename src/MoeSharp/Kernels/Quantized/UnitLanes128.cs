@@ -50,6 +50,14 @@ internal readonly unsafe struct UnitLanes128 : IUnitLanes<Vector128<byte>, Vecto
         (sum.AsInt32() + FourProducts(c0, x0) + FourProducts(c1, x1)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddTwo(
+        CodeSize size, ref Vector128<byte> sum0, Vector128<byte> c00, Vector128<byte> x00, Vector128<byte> c01, Vector128<byte> x01, ref Vector128<byte> sum1, Vector128<byte> c10, Vector128<byte> x10, Vector128<byte> c11, Vector128<byte> x11)
+    {
+        sum0 = Add(size, sum0, c00, x00, c01, x01);
+        sum1 = Add(size, sum1, c10, x10, c11, x11);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Finish(CodeSize size, Vector128<byte> sum) => sum;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

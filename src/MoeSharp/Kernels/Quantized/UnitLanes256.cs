@@ -140,6 +140,14 @@ internal readonly unsafe struct UnitLanes256<D> : IUnitLanes<Vector256<byte>, Ve
         D.Add(size, sum, c0, x0, c1, x1);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddTwo(
+        CodeSize size, ref Vector256<byte> sum0, Vector256<byte> c00, Vector256<byte> x00, Vector256<byte> c01, Vector256<byte> x01, ref Vector256<byte> sum1, Vector256<byte> c10, Vector256<byte> x10, Vector256<byte> c11, Vector256<byte> x11)
+    {
+        sum0 = Add(size, sum0, c00, x00, c01, x01);
+        sum1 = Add(size, sum1, c10, x10, c11, x11);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Finish(CodeSize size, Vector256<byte> sum) => D.Finish(size, sum);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -70,6 +70,36 @@ internal readonly unsafe struct UnitLanes512 : IUnitLanes<Vector512<byte>, Vecto
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddTwo(
+        CodeSize size, ref Vector512<byte> sum0, Vector512<byte> c00, Vector512<byte> x00, Vector512<byte> c01, Vector512<byte> x01, ref Vector512<byte> sum1, Vector512<byte> c10, Vector512<byte> x10, Vector512<byte> c11, Vector512<byte> x11)
+    {
+        if (size == CodeSize.Wide)
+        {
+            Vector512<int> w00 = Avx512BW.MultiplyAddAdjacent(c00.AsInt16(), x00.AsInt16());
+            Vector512<int> w01 = Avx512BW.MultiplyAddAdjacent(c01.AsInt16(), x01.AsInt16());
+            Vector512<int> w10 = Avx512BW.MultiplyAddAdjacent(c10.AsInt16(), x10.AsInt16());
+            Vector512<int> w11 = Avx512BW.MultiplyAddAdjacent(c11.AsInt16(), x11.AsInt16());
+            sum0 = (sum0.AsInt32() + w00 + w01).AsByte();
+            sum1 = (sum1.AsInt32() + w10 + w11).AsByte();
+            return;
+        }
+
+        Vector512<short> p00 = Avx512BW.MultiplyAddAdjacent(c00, x00.AsSByte());
+        Vector512<short> p01 = Avx512BW.MultiplyAddAdjacent(c01, x01.AsSByte());
+        Vector512<short> p10 = Avx512BW.MultiplyAddAdjacent(c10, x10.AsSByte());
+        Vector512<short> p11 = Avx512BW.MultiplyAddAdjacent(c11, x11.AsSByte());
+        if (size == CodeSize.Small)
+        {
+            sum0 = (sum0.AsInt16() + p00 + p01).AsByte();
+            sum1 = (sum1.AsInt16() + p10 + p11).AsByte();
+            return;
+        }
+
+        sum0 = (sum0.AsInt32() + Avx512BW.MultiplyAddAdjacent(p00 + p01, Vector512<short>.One)).AsByte();
+        sum1 = (sum1.AsInt32() + Avx512BW.MultiplyAddAdjacent(p10 + p11, Vector512<short>.One)).AsByte();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Finish(CodeSize size, Vector512<byte> sum) =>
         size == CodeSize.Small ? Avx512BW.MultiplyAddAdjacent(sum.AsInt16(), Vector512<short>.One).AsByte() : sum;
 

@@ -104,14 +104,21 @@ internal static unsafe class UnitTile<C, L, V, F>
         byte* z0 = S.IsStrip ? x0 : operands.X4, z1 = S.IsStrip ? x1 : operands.X5, z2 = S.IsStrip ? x2 : operands.X6, z3 = S.IsStrip ? x3 : operands.X7;
         int row = operands.Row;
         bool asks = operands.AsksAhead;
-        nint ahead = UnitAhead.Far, bytesPerUnit = operands.StripBytes / operands.Units;
+        nint ahead = (nint)(operands.Codes0 - scales0) + Ahead.Far, stripBytes = operands.StripBytes, bytesPerUnit = stripBytes / operands.Units;
         nint units = operands.Units, step = operands.UnitBytes, at = 0;
         F f00 = L.ZeroFloats, f01 = f00, f10 = f00, f11 = f00, f20 = f00, f21 = f00, f30 = f00, f31 = f00;
         for (nint unit = 0; unit < units; unit++, at += step, codes0 += C.UnitBytes, codes1 += C.UnitBytes)
         {
             if (asks)
             {
-                UnitAhead.Ask(C.UnitBytes, S.IsStrip, scales0, scales1, codes0, codes1, ahead, operands.StripBytes);
+                // The strip after a pair's first is its second, so the way ahead of both jumps over a strip.
+                nint far = ahead + (S.IsStrip && ahead >= stripBytes ? stripBytes : 0);
+                Ahead.Ask(C.UnitBytes, scales0 + far, codes0 + Ahead.Near);
+                if (S.IsStrip)
+                {
+                    Ahead.Ask(C.UnitBytes, scales1 + far, codes1 + Ahead.Near);
+                }
+
                 ahead += bytesPerUnit;
             }
 
@@ -132,31 +139,9 @@ internal static unsafe class UnitTile<C, L, V, F>
                 Start<S>(x3 + at, z3 + at, out i30, out i31);
             }
 
-            for (int g = 0; g < 4; g++)
+            for (nint g = 0; g < 4; g++)
             {
-                C.Pair<L, V, F>(codes0, g, out V c00, out V c01);
-                V c10 = c00, c11 = c01;
-                if (S.IsStrip)
-                {
-                    C.Pair<L, V, F>(codes1, g, out c10, out c11);
-                }
-
-                if (C.Size == CodeSize.Wide && L.UsesPairs)
-                {
-                    V odd = L.ShiftRight(c00, 8), oddSecond = S.IsStrip ? L.ShiftRight(c10, 8) : odd;
-                    c00 = L.EvenBytes(c00);
-                    c10 = S.IsStrip ? L.EvenBytes(c10) : c00;
-                    AddGroup<T, S>(at + ByteRows.EvenPairs + (4 * g), ByteRows.UnitColumns, x0, x1, x2, x3, z0, z1, z2, z3, c00, odd, c10, oddSecond, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
-                    odd = L.ShiftRight(c01, 8);
-                    oddSecond = S.IsStrip ? L.ShiftRight(c11, 8) : odd;
-                    c01 = L.EvenBytes(c01);
-                    c11 = S.IsStrip ? L.EvenBytes(c11) : c01;
-                    AddGroup<T, S>(at + ByteRows.EvenPairs + 16 + (4 * g), ByteRows.UnitColumns, x0, x1, x2, x3, z0, z1, z2, z3, c01, odd, c11, oddSecond, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
-                }
-                else
-                {
-                    AddGroup<T, S>(at + ByteRows.Bytes + (4 * g), 16, x0, x1, x2, x3, z0, z1, z2, z3, c00, c01, c10, c11, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
-                }
+                AddGroup<T, S>(g, codes0, codes1, at, x0, x1, x2, x3, z0, z1, z2, z3, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
             }
 
             F scale0 = C.Scale<L, V, F>(scales0, unit, row), minimum0 = C.HasMinimum ? C.Minimum<L, V, F>(scales0, unit, row) : scale0;
@@ -208,9 +193,43 @@ internal static unsafe class UnitTile<C, L, V, F>
         second = S.Exists && !S.IsStrip ? L.Start(C.Size, C.ZeroBits, z) : first;
     }
 
-    // Two vectors of codes of each strip meet the activations at two offsets of each row.
+    // Column groups g and g + 4; where codes are wide, their even and odd columns apart.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void AddGroup<T, S>(
+        nint g, byte* codes0, byte* codes1, nint at, byte* x0, byte* x1, byte* x2, byte* x3, byte* z0, byte* z1, byte* z2, byte* z3,
+        ref V i00, ref V i01, ref V i10, ref V i11, ref V i20, ref V i21, ref V i30, ref V i31)
+        where T : struct, ITileTokens
+        where S : struct, ITileSecond
+    {
+        C.Pair<L, V, F>(codes0, g, out V c00, out V c01);
+        V c10 = c00, c11 = c01;
+        if (S.IsStrip)
+        {
+            C.Pair<L, V, F>(codes1, g, out c10, out c11);
+        }
+
+        nint group = at + (4 * g);
+        if (C.Size == CodeSize.Wide && L.UsesPairs)
+        {
+            V odd0 = L.ShiftRight(c00, 8), odd1 = S.IsStrip ? L.ShiftRight(c10, 8) : odd0;
+            c00 = L.EvenBytes(c00);
+            c10 = S.IsStrip ? L.EvenBytes(c10) : c00;
+            AddVectors<T, S>(group + ByteRows.EvenPairs, ByteRows.UnitColumns, x0, x1, x2, x3, z0, z1, z2, z3, c00, odd0, c10, odd1, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
+            odd0 = L.ShiftRight(c01, 8);
+            odd1 = S.IsStrip ? L.ShiftRight(c11, 8) : odd0;
+            c01 = L.EvenBytes(c01);
+            c11 = S.IsStrip ? L.EvenBytes(c11) : c01;
+            AddVectors<T, S>(group + ByteRows.EvenPairs + 16, ByteRows.UnitColumns, x0, x1, x2, x3, z0, z1, z2, z3, c01, odd0, c11, odd1, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
+        }
+        else
+        {
+            AddVectors<T, S>(group + ByteRows.Bytes, 16, x0, x1, x2, x3, z0, z1, z2, z3, c00, c01, c10, c11, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
+        }
+    }
+
+    // Two vectors of codes of each strip meet the activations at two offsets of each row.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddVectors<T, S>(
         nint offset, nint next, byte* x0, byte* x1, byte* x2, byte* x3, byte* z0, byte* z1, byte* z2, byte* z3, V c00, V c01, V c10, V c11,
         ref V i00, ref V i01, ref V i10, ref V i11, ref V i20, ref V i21, ref V i30, ref V i31)
         where T : struct, ITileTokens
@@ -238,12 +257,17 @@ internal static unsafe class UnitTile<C, L, V, F>
         where S : struct, ITileSecond
     {
         V a = L.Broadcast(x), b = L.Broadcast(x + next);
-        first = L.Add(C.Size, first, c00, a, c01, b);
-        if (S.Exists)
+        if (!S.Exists)
         {
-            a = S.IsStrip ? a : L.Broadcast(z);
-            b = S.IsStrip ? b : L.Broadcast(z + next);
-            second = L.Add(C.Size, second, c10, a, c11, b);
+            first = L.Add(C.Size, first, c00, a, c01, b);
+        }
+        else if (S.IsStrip)
+        {
+            L.AddTwo(C.Size, ref first, c00, a, c01, b, ref second, c10, a, c11, b);
+        }
+        else
+        {
+            L.AddTwo(C.Size, ref first, c00, a, c01, b, ref second, c10, L.Broadcast(z), c11, L.Broadcast(z + next));
         }
     }
 
