@@ -39,7 +39,11 @@ internal static unsafe class HalfTile<C, L, V, F>
 
             if (asks)
             {
-                Ahead.Ask(C.UnitBytes, scales + ahead, codes + Ahead.Near);
+                Ahead.AskPart(C.UnitBytes, 0, scales + ahead, codes + Ahead.Near);
+                Ahead.AskPart(C.UnitBytes, 1, scales + ahead, codes + Ahead.Near);
+                Ahead.AskPart(C.UnitBytes, 2, scales + ahead, codes + Ahead.Near);
+                Ahead.AskPart(C.UnitBytes, 3, scales + ahead, codes + Ahead.Near);
+                Ahead.AskRest(C.UnitBytes, scales + ahead);
                 ahead += bytesPerUnit;
             }
 

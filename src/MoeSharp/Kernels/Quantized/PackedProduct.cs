@@ -14,8 +14,8 @@ internal readonly record struct RowSegment(int Group, int RowBegin, int RowEnd, 
 
 /// <summary>One call: segments of rows against packed weights, cut into items that workers take in turns.</summary>
 /// <remarks>
-/// An item is two neighbouring strips (32 outputs) against up to <see cref="RowsPerItem"/> rows. Workers take runs of items, long ones
-/// first and single ones at the end, so that all finish together. Nothing depends on who takes what.
+/// An item is two neighbouring strips (32 outputs) against up to <see cref="RowsPerItem"/> rows. Workers share the items out evenly
+/// (<see cref="WorkShares"/>). Nothing depends on who takes what.
 /// </remarks>
 internal unsafe struct PackedProduct
 {
@@ -24,7 +24,7 @@ internal unsafe struct PackedProduct
     private const int RowsPerFloatItem = 512; // the weights are decoded once per item
     private const int FewRows = 8; // plain numbers are widened in registers, once per four rows
     private const int PairRows = 2 * StripLayout.Rows;
-    private const long RunBytes = 1024 * 1024; // of weights, some 30 microseconds of reading: a run begins with cold lines, so longer ones read faster
+    private const long RunBytes = 512 * 1024; // of weights, some 30 us of reading by one of two cores: what others can no longer take
     private const long RunCost = 8 * 1024 * 1024; // multiply-adds, some 50 us
 
     public PackedMatrix Weights;
@@ -74,7 +74,9 @@ internal unsafe struct PackedProduct
         }
 
         ByteRows bytesOfX = takesBytes ? RoundRows(workers, hasPairs, takesRest) : default;
-        long next = 0;
+        bool isAlone = workers.Workers == 1 || cost < CostWorthThreads || items == 1;
+        int sharers = isAlone ? 1 : workers.Workers;
+        long* shares = stackalloc long[WorkShares.Length(sharers)];
         long costPerItem = Math.Max(cost / items, 1);
         long bytesPerItem = Math.Max(Weights.GroupBytes / pairs, 1);
         Job job = new()
@@ -86,11 +88,9 @@ internal unsafe struct PackedProduct
             NumSegments = numSegments,
             Pairs = pairs,
             RowsPerItem = rowsPerItem,
-            Items = items,
-            LongestRun = Math.Max(1, Math.Min(RunBytes / bytesPerItem, RunCost / costPerItem)),
-            Next = &next,
+            Shares = new WorkShares(shares, sharers, items, Math.Max(1, Math.Min(RunBytes / bytesPerItem, RunCost / costPerItem))),
         };
-        if (workers.Workers == 1 || cost < CostWorthThreads || items == 1)
+        if (isAlone)
         {
             job.Run(0, 1);
         }
@@ -143,49 +143,33 @@ internal unsafe struct PackedProduct
         public int NumSegments;
         public int Pairs;
         public int RowsPerItem;
-        public long Items;
-        public long LongestRun;
-        public long* Next;
+        public WorkShares Shares;
 
         public readonly void Run(int worker, int workers)
         {
             int segment = 0;
-            while (TakeRun(workers, out long item, out long end))
+            while (Shares.TryTake(worker, out long item, out long end))
             {
-                for (; item < end; item++)
+                while (segment > 0 && Segments[segment - 1].ItemEnd > item)
+                {
+                    segment--; // another's share
+                }
+
+                while (item < end)
                 {
                     while (Segments[segment].ItemEnd <= item)
                     {
-                        segment++; // items only ascend
+                        segment++;
                     }
 
-                    Compute(worker, Segments[segment], item - (segment == 0 ? 0 : Segments[segment - 1].ItemEnd));
+                    long first = segment == 0 ? 0 : Segments[segment - 1].ItemEnd;
+                    item += Compute(worker, Segments[segment], item - first, Math.Min(end, Segments[segment].ItemEnd) - item);
                 }
             }
         }
 
-        // A share of what is left, so that the last runs are short.
-        private readonly bool TakeRun(int workers, out long begin, out long end)
-        {
-            long seen = Volatile.Read(ref *Next);
-            while (seen < Items)
-            {
-                long run = Math.Clamp((Items - seen) / (2 * workers), 1, LongestRun);
-                long before = Interlocked.CompareExchange(ref *Next, seen + run, seen);
-                if (before == seen)
-                {
-                    (begin, end) = (seen, seen + run);
-                    return true;
-                }
-
-                seen = before;
-            }
-
-            (begin, end) = (0, 0);
-            return false;
-        }
-
-        private readonly void Compute(int worker, in RowSegment segment, long item)
+        // Computes an item, or as many as one call of a kernel can: memory rests between calls. Returns how many.
+        private readonly int Compute(int worker, in RowSegment segment, long item, long most)
         {
             int rows = segment.RowEnd - segment.RowBegin;
             int chunks = (rows + RowsPerItem - 1) / RowsPerItem;
@@ -206,9 +190,13 @@ internal unsafe struct PackedProduct
                 int columns = Math.Min(PairRows, part.NumRows - firstRow);
                 if (Product.Precision != ActivationPrecision.Float32 && part.Layout.TakesBytes)
                 {
-                    MultiplyBytes(worker, segment, part, firstRow, columns, rowBegin, rowEnd);
+                    bool takesRest = Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesRest;
+                    int count = chunks > 1 || takesRest ? 1 : (int)Math.Min(most, partPairs - pair);
+                    MultiplyBytes(worker, takesRest, segment, part, firstRow, Math.Min(count * PairRows, part.NumRows - firstRow), rowBegin, rowEnd);
+                    return count;
                 }
-                else if (part.Layout.IsInterleaved && rowEnd - rowBegin <= FewRows && Product.Instructions != UnitInstructions.Portable)
+
+                if (part.Layout.IsInterleaved && rowEnd - rowBegin <= FewRows && Product.Instructions != UnitInstructions.Portable)
                 {
                     Product.MultiplyFew(segment, part, firstRow, columns, rowBegin, rowEnd);
                 }
@@ -217,13 +205,13 @@ internal unsafe struct PackedProduct
                     Product.MultiplyFloats(Pool.Scratch(worker, MatMulProduct.ScratchFloats + ((long)PairRows * Product.Weights.Columns)), segment, part, firstRow, columns, rowBegin, rowEnd);
                 }
 
-                return;
+                return 1;
             }
 
-            Debug.Fail("an item lies in no part");
+            throw new UnreachableException("an item lies in no part");
         }
 
-        private readonly void MultiplyBytes(int worker, in RowSegment segment, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
+        private readonly void MultiplyBytes(int worker, bool takesRest, in RowSegment segment, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
         {
             int rows = rowEnd - rowBegin;
             StripProduct strips = new()
@@ -237,7 +225,7 @@ internal unsafe struct PackedProduct
                 Columns = columns,
             };
             (strips.Rows.First, strips.Rows.Count, strips.Rows.Shift) = (rowBegin, rows, segment.Stretch);
-            if (Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesRest)
+            if (takesRest)
             {
                 float* both = Pool.Scratch(worker, 2 * RowsPerFloatItem * PairRows);
                 float* y = strips.Y;

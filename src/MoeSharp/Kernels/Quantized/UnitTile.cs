@@ -109,17 +109,16 @@ internal static unsafe class UnitTile<C, L, V, F>
         F f00 = L.ZeroFloats, f01 = f00, f10 = f00, f11 = f00, f20 = f00, f21 = f00, f30 = f00, f31 = f00;
         for (nint unit = 0; unit < units; unit++, at += step, codes0 += C.UnitBytes, codes1 += C.UnitBytes)
         {
+            // The strip after a pair's first is its second, so the way ahead of both jumps over a strip.
+            nint far = ahead + (S.IsStrip && ahead >= stripBytes ? stripBytes : 0);
+            ahead += bytesPerUnit;
             if (asks)
             {
-                // The strip after a pair's first is its second, so the way ahead of both jumps over a strip.
-                nint far = ahead + (S.IsStrip && ahead >= stripBytes ? stripBytes : 0);
-                Ahead.Ask(C.UnitBytes, scales0 + far, codes0 + Ahead.Near);
+                Ahead.AskRest(C.UnitBytes, scales0 + far);
                 if (S.IsStrip)
                 {
-                    Ahead.Ask(C.UnitBytes, scales1 + far, codes1 + Ahead.Near);
+                    Ahead.AskRest(C.UnitBytes, scales1 + far);
                 }
-
-                ahead += bytesPerUnit;
             }
 
             Start<S>(x0 + at, z0 + at, out V i00, out V i01);
@@ -141,6 +140,15 @@ internal static unsafe class UnitTile<C, L, V, F>
 
             for (nint g = 0; g < 4; g++)
             {
+                if (asks)
+                {
+                    Ahead.AskPart(C.UnitBytes, g, scales0 + far, codes0 + Ahead.Near);
+                    if (S.IsStrip)
+                    {
+                        Ahead.AskPart(C.UnitBytes, g, scales1 + far, codes1 + Ahead.Near);
+                    }
+                }
+
                 AddGroup<T, S>(g, codes0, codes1, at, x0, x1, x2, x3, z0, z1, z2, z3, ref i00, ref i01, ref i10, ref i11, ref i20, ref i21, ref i30, ref i31);
             }
 
