@@ -55,7 +55,7 @@ public sealed unsafe class PackedMatrix : IDisposable
     public static long BytesOf(int groups, int columns, PackedPart part)
     {
         StripLayout layout = StripLayouts.Of(part.Format);
-        return checked(groups * (new StripPart(layout, 0, part.Rows, 0, 0, 0).NumStrips * layout.StripBytes(columns)));
+        return checked(groups * (new StripPart(layout, 0, part.Rows, 0, 0).NumStrips * layout.StripBytes(columns)));
     }
 
     /// <summary>Matrices in the stack.</summary>
