@@ -49,7 +49,7 @@ internal sealed class QuickstartResult
             Subtitle = RunPage.Describe(_quickstart.Moe.Model.Config),
             Tiles = tiles,
             Findings = [.. _gain.Sentences()],
-            Runs = [new ReportRun("DeepSeekMoE", [.. MetricsLog.Read(run.Path)]), new ReportRun("dense", [.. MetricsLog.Read(Path.Combine(run.Path, "dense"))])],
+            Runs = [new ReportRun("DeepSeekMoE", [.. MetricsLog.Read(run.Path)]) { Loads = [.. LoadLog.Read(run.Path)] }, new ReportRun("dense", [.. MetricsLog.Read(Path.Combine(run.Path, "dense"))])],
             Baselines = RunPage.BaselinesOf(_result),
             Samples = _result.Samples,
             Tables = [_experts],

@@ -18,7 +18,7 @@ internal static class RunPage
             Title = Path.GetFileName(Path.TrimEndingDirectorySeparator(run.Path)),
             Subtitle = Describe(session.Model.Config),
             Tiles = Tiles(result, screen.PeakGflops),
-            Runs = [new ReportRun("this run", [.. MetricsLog.Read(run.Path)])],
+            Runs = [new ReportRun("this run", [.. MetricsLog.Read(run.Path)]) { Loads = [.. LoadLog.Read(run.Path)] }],
             Baselines = BaselinesOf(result),
             Samples = result.Samples,
             Commands = [result.GenerateCommand, TypedCommand.Of("train", "--resume", run.Path)],

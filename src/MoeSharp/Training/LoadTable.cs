@@ -18,6 +18,24 @@ public sealed class LoadTable
     /// <summary>Slots per expert of the <paramref name="index"/>-th MoE layer, [experts].</summary>
     public ReadOnlySpan<long> TokensPerExpert(int index) => _counts[index];
 
+    /// <summary>Adds what another table holds; allocates only when the layers are new.</summary>
+    public void Add(LoadTable other)
+    {
+        if (_counts.Length != other._counts.Length)
+        {
+            _counts = [.. other._counts.Select(counts => new long[counts.Length])];
+            _layers = [.. other._layers];
+        }
+
+        for (int index = 0; index < _counts.Length; index++)
+        {
+            for (int expert = 0; expert < _counts[index].Length; expert++)
+            {
+                _counts[index][expert] += other._counts[index][expert];
+            }
+        }
+    }
+
     /// <summary>Adds one pass; allocates only when the layers are new.</summary>
     public void Add(RoutingRecord record)
     {

@@ -5,6 +5,11 @@ namespace MoeSharp.Training;
 /// <summary>What one optimiser step computed and how fast.</summary>
 public readonly record struct StepMetrics
 {
+    /// <summary>Makes metrics whose routing is not measured.</summary>
+    public StepMetrics()
+    {
+    }
+
     /// <summary>Number of the step, from 1.</summary>
     public required long Step { get; init; }
 
@@ -31,6 +36,9 @@ public readonly record struct StepMetrics
 
     /// <summary>Experts that got no token, over all layers.</summary>
     public required int NumDeadExperts { get; init; }
+
+    /// <summary>Routing in a handful of numbers; measured in steps that are logged, else <see cref="RoutingBrief.Empty"/>.</summary>
+    public RoutingBrief Routing { get; init; } = RoutingBrief.Empty;
 
     /// <summary>Wall time of the step.</summary>
     public required double Seconds { get; init; }

@@ -68,9 +68,9 @@ public sealed class Trainer
         State = State with { Step = metrics.Step, Tokens = metrics.Tokens, Seconds = State.Seconds + metrics.Seconds, LastLoss = metrics.Loss };
         metrics = metrics with { Progress = Progress() };
         _view.Stepped(metrics, _step.Load);
-        if (metrics.Step == 1 || metrics.Step % _config.LogEverySteps == 0)
+        if (_config.IsLogged(metrics.Step))
         {
-            _log.Step(metrics);
+            _log.Step(metrics, _step.Window);
         }
 
         if (IsDue(_config.Validation.EverySteps))
@@ -97,7 +97,7 @@ public sealed class Trainer
     {
         ValidationResult result = _heldOut.Measure(maxTokens, State.Step, State.Tokens);
         State = State with { Validation = result };
-        _log.Validation(result, _step.Load);
+        _log.Validation(result);
         _view.Validated(result);
         return result;
     }

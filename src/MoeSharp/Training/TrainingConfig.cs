@@ -43,6 +43,10 @@ public sealed record TrainingConfig
     /// <summary>Steps between two lines of metrics.jsonl.</summary>
     public int LogEverySteps { get; init; } = 10;
 
+    /// <summary>Whether a step is written to the logs.</summary>
+    /// <param name="step">Step, from 1.</param>
+    public bool IsLogged(long step) => step == 1 || step % LogEverySteps == 0;
+
     /// <summary>Seed of the initial weights and of the order of the data.</summary>
     public ulong Seed { get; init; } = 1;
 

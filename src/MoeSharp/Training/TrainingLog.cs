@@ -2,12 +2,14 @@ using MoeSharp.Execution;
 
 namespace MoeSharp.Training;
 
-/// <summary>The files that a run's numbers go to: metrics.jsonl and a TensorBoard event file.</summary>
+/// <summary>The files that a run's numbers go to: metrics.jsonl, loads.jsonl and a TensorBoard event file.</summary>
 public sealed class TrainingLog : IDisposable
 {
+    private static readonly string[] s_routingSeries = [.. Enumerable.Range(0, RoutingBrief.Count).Select(series => "moe/" + RoutingBrief.NameOf(series))];
     private static readonly string[] s_lossSeries = [.. Enum.GetValues<AuxiliaryLoss>().Select(kind => "balance/" + AuxiliaryLossNames.Of(kind))];
 
     private readonly MetricsLog _metrics;
+    private readonly LoadLog _loads;
     private readonly TensorBoardWriter _events;
     private readonly double _peakGflops;
 
@@ -20,21 +22,31 @@ public sealed class TrainingLog : IDisposable
     {
         _metrics = new MetricsLog(folder, stepsDone);
         _peakGflops = peakGflops;
+        LoadLog? loads = null;
         try
         {
+            _loads = loads = new LoadLog(folder, stepsDone);
             _events = new TensorBoardWriter(folder, stepsDone == 0 ? 0 : stepsDone + 1, clock);
         }
         catch
         {
+            loads?.Dispose();
             _metrics.Dispose();
             throw;
         }
     }
 
-    /// <summary>Writes a step.</summary>
-    public void Step(in StepMetrics metrics)
+    /// <summary>Writes a step and the loads since the one before.</summary>
+    /// <param name="metrics">The step.</param>
+    /// <param name="window">Loads since the step that was written before.</param>
+    public void Step(in StepMetrics metrics, LoadTable window)
     {
         _metrics.Step(metrics, _peakGflops);
+        if (window.NumLayers > 0)
+        {
+            _loads.Write(metrics.Step, metrics.Tokens, window);
+        }
+
         _events.Scalar("train/loss", metrics.Step, metrics.Loss);
         _events.Scalar("train/grad_norm", metrics.Step, metrics.GradientNorm);
         _events.Scalar("train/learning_rate", metrics.Step, metrics.LearningRate);
@@ -46,22 +58,23 @@ public sealed class TrainingLog : IDisposable
             }
         }
 
-        _events.Scalar("balance/load_max_over_mean", metrics.Step, metrics.LoadMaxOverMean);
-        _events.Scalar("balance/dead_experts", metrics.Step, metrics.NumDeadExperts);
+        for (int series = 0; series < RoutingBrief.Count; series++)
+        {
+            if (double.IsFinite(metrics.Routing[series]))
+            {
+                _events.Scalar(s_routingSeries[series], metrics.Step, metrics.Routing[series]);
+            }
+        }
+
         _events.Scalar("speed/tokens_per_second", metrics.Step, metrics.TokensPerSecond);
         _events.Scalar("speed/gflops", metrics.Step, metrics.Gflops);
         _events.Flush();
     }
 
-    /// <summary>Writes a validation and the loads of the step before it.</summary>
-    public void Validation(in ValidationResult result, LoadTable load)
+    /// <summary>Writes a validation.</summary>
+    public void Validation(in ValidationResult result)
     {
         _metrics.Validation(result);
-        if (load.NumLayers > 0)
-        {
-            _metrics.Load(result.Step, result.Tokens, load);
-        }
-
         _events.Scalar("validation/loss", result.Step, result.Loss);
         _events.Scalar("validation/bits_per_byte", result.Step, result.BitsPerByte);
         _events.Flush();
@@ -71,6 +84,7 @@ public sealed class TrainingLog : IDisposable
     public void Dispose()
     {
         _metrics.Dispose();
+        _loads.Dispose();
         _events.Dispose();
     }
 }

@@ -21,6 +21,9 @@ public sealed class TrainingStep : IDisposable
     private readonly double _flopsPerToken;
     private readonly double _flopsPerPair;
     private readonly Parameter?[] _selectionBiases; // by decoder layer
+    private readonly RoutingGauges _gauges;
+    private readonly MoeObserver _observer;
+    private bool _isWindowLogged;
 
     /// <summary>Allocates gradients and moments for the model.</summary>
     /// <param name="config">Configuration.</param>
@@ -34,6 +37,8 @@ public sealed class TrainingStep : IDisposable
         Optimizer = new AdamWOptimizer(model.Parameters, config.Optimizer);
         _context = new ForwardContext(workers);
         _selectionBiases = [.. Enumerable.Range(0, model.Config.NumHiddenLayers).Select(model.SelectionBias)];
+        _gauges = new RoutingGauges(_selectionBiases);
+        _observer = (in MoeView view) => _gauges.Add(view, _batch.Targets, _context.Workers);
         ModelSize size = ModelSize.Of(model.Config);
         (_flopsPerToken, _flopsPerPair) = (size.TrainingFlopsPerToken, size.TrainingFlopsPerAttentionPair);
     }
@@ -43,6 +48,9 @@ public sealed class TrainingStep : IDisposable
 
     /// <summary>Loads of the experts in the last step.</summary>
     public LoadTable Load { get; } = new();
+
+    /// <summary>Loads of the steps since the one that was logged before.</summary>
+    public LoadTable Window { get; } = new();
 
     /// <summary>Memory, workers and time per part; free for other passes between steps.</summary>
     public ForwardContext Context => _context;
@@ -60,7 +68,11 @@ public sealed class TrainingStep : IDisposable
         int numPasses = _config.Batch.NumMicroBatches;
         _context.Progress = progress;
         int numTargets = numPasses * _batches.TargetsPerBatch;
+        bool isLogged = _config.IsLogged(step);
+        _context.MoeObserver = isLogged ? _observer : null;
         Sums sums = Accumulate(numPasses, 1f / numTargets, 1f / numPasses);
+        _context.MoeObserver = null;
+        AddToWindow(isLogged);
         _context.Timer.Switch(StepPart.Optimizer);
         double norm = Optimizer.GradientNorm(_context.Workers);
         if (double.IsFinite(sums.Loss) && double.IsFinite(norm))
@@ -83,6 +95,7 @@ public sealed class TrainingStep : IDisposable
             LearningRate = learningRate,
             LoadMaxOverMean = Load.MaxOverMean(),
             NumDeadExperts = Load.NumDead(),
+            Routing = isLogged ? _gauges.Take(Window) : RoutingBrief.Empty,
             Seconds = seconds,
             TokensPerSecond = numTokens / seconds,
             Gflops = ((_flopsPerToken * numTokens) + (_flopsPerPair * sums.AttentionPairs)) / seconds / 1e9,
@@ -109,6 +122,17 @@ public sealed class TrainingStep : IDisposable
         return losses;
     }
 
+    private void AddToWindow(bool isLogged)
+    {
+        if (_isWindowLogged)
+        {
+            Window.Clear();
+        }
+
+        Window.Add(Load);
+        _isWindowLogged = isLogged;
+    }
+
     private void MoveSelectionBiases()
     {
         for (int index = 0; index < Load.NumLayers && _config.Balance.BiasUpdateSpeed > 0; index++)
@@ -130,6 +154,7 @@ public sealed class TrainingStep : IDisposable
             _context.MicroBatch = pass;
             _context.NoiseSeed = new SplitMix64(_config.Seed, (ulong)(((Optimizer.StepsDone + 1) * numPasses) + pass)).Next();
             _batches.Next(_batch);
+            _gauges.BeginPass();
             Debug.Assert(_batch.Count == _config.Batch.TokensPerPass && _batch.CountTargets() == _batches.TargetsPerBatch, "the scale counts the targets beforehand");
             sums.AttentionPairs += _batch.CountAttentionPairs();
             sums.Loss += _model.ForwardBackward(_batch, _config.Balance, tokenScale, auxiliaryScale, _context);

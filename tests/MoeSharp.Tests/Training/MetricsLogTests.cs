@@ -69,18 +69,18 @@ public sealed class MetricsLogTests : IDisposable
     }
 
     [Fact]
-    public void Loads_are_relative_to_the_mean_of_their_layer()
+    public void Loads_are_counts_in_a_file_of_their_own()
     {
         LoadTable load = new();
         load.Add(Routing([4, 0, 2, 2], [1, 1, 1, 1]));
         load.Add(Routing([4, 0, 2, 2], [1, 1, 1, 1]));
-        using (MetricsLog log = new(_folder, 0))
+        using (LoadLog log = new(_folder, 0))
         {
-            log.Load(5, 50, load);
+            log.Write(5, 50, load);
         }
 
-        JsonElement line = Assert.Single(MetricsLog.Read(_folder));
-        Assert.Equal("[[2,0,1,1],[1,1,1,1]]", line.GetProperty("load").GetRawText());
+        JsonElement line = Assert.Single(LoadLog.Read(_folder));
+        Assert.Equal("[[8,0,4,4],[2,2,2,2]]", line.GetProperty("tokens_per_expert").GetRawText());
         Assert.Equal("[1,2]", line.GetProperty("layers").GetRawText());
         Assert.Equal(2, load.MaxOverMean());
         Assert.Equal(1, load.NumDead());
@@ -92,14 +92,29 @@ public sealed class MetricsLogTests : IDisposable
         LoadTable load = new();
         long[] counts = [.. Enumerable.Repeat(1L, 9000)];
         load.Add(Routing(counts, counts, counts));
-        using (MetricsLog log = new(_folder, 0))
+        using (LoadLog log = new(_folder, 0))
         {
-            log.Load(5, 50, load);
+            log.Write(5, 50, load);
         }
 
-        JsonElement line = Assert.Single(MetricsLog.Read(_folder));
+        JsonElement line = Assert.Single(LoadLog.Read(_folder));
         Assert.Equal(3, line.GetProperty("layers").GetArrayLength());
-        Assert.Equal(3, line.GetProperty("load").GetArrayLength());
+        Assert.Equal(3, line.GetProperty("tokens_per_expert").GetArrayLength());
+    }
+
+    [Fact]
+    public void A_resumed_run_cuts_its_loads_off_as_well()
+    {
+        LoadTable load = new();
+        load.Add(Routing([1, 2]));
+        using (LoadLog log = new(_folder, 0))
+        {
+            log.Write(1, 10, load);
+            log.Write(5, 50, load);
+        }
+
+        new LoadLog(_folder, 3).Dispose();
+        Assert.Equal(1, Assert.Single(LoadLog.Read(_folder)).GetProperty("step").GetInt32());
     }
 
     internal static StepMetrics Metrics(long step) => new()

@@ -74,6 +74,7 @@ public sealed partial class RunReportTests : IDisposable
 
     private ReportContent Content()
     {
+        using (LoadLog loads = new(_folder, 0))
         using (MetricsLog log = new(_folder, 0))
         {
             LoadTable load = new();
@@ -84,7 +85,7 @@ public sealed partial class RunReportTests : IDisposable
                 if (step % 100 == 0)
                 {
                     log.Validation(new ValidationResult(step, step * 100, 1, 1.5 + (1.0 / step), 10));
-                    log.Load(step, step * 100, load);
+                    loads.Write(step, step * 100, load);
                 }
             }
         }
@@ -96,7 +97,7 @@ public sealed partial class RunReportTests : IDisposable
             Subtitle = "small model",
             Tiles = [new ReportTile("1.42", "bits per byte")],
             Findings = ["The experts bought 0.1 bits per byte."],
-            Runs = [new ReportRun("DeepSeekMoE", lines), new ReportRun("dense", lines)],
+            Runs = [new ReportRun("DeepSeekMoE", lines) { Loads = [.. LoadLog.Read(_folder)] }, new ReportRun("dense", lines)],
             Baselines = [new ReportBaseline("unigram", 4.5), new ReportBaseline("bigram", 3.2)],
             Samples = [new ReportSample("facts", "The tower of", " Alvorn is 90 metres high.")],
             Tables = [new ReportTable("Tokens", "by lift", ["expert#", "tokens"], [["3", " the"]])],

@@ -1,5 +1,6 @@
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
+using MoeSharp.Moe;
 
 namespace MoeSharp.Analysis.Study;
 
@@ -9,20 +10,13 @@ public sealed class LayerStatistics
     /// <summary>An expert with less than this share of its even load counts as dead.</summary>
     public const double DeadBelow = 0.01;
 
-    private const int EntropyStride = 8; // of routers without a log-sum-exp: one row in so many (logarithms cost)
-
     private readonly long[] _load;
     private readonly double[] _mass;
     private readonly int[] _passLoad;
     private readonly long[] _groupLoad; // [domains * 2, experts]
     private readonly int[] _pairs; // [experts, experts], upper half
     private readonly int _numDomains;
-    private float[] _dots = [];
-    private float[] _squares = [];
-    private double _entropySum;
-    private long _entropyRows;
-    private double _sharedSum;
-    private long _sharedRows;
+    private readonly LayerGauge _gauge = new();
     private double _batchViolationSum;
     private int _passes;
     private long _tokens;
@@ -59,11 +53,14 @@ public sealed class LayerStatistics
     /// <summary>Which tokens the experts take.</summary>
     public TokenLift Lift { get; }
 
-    /// <summary>Mean entropy of a token's routing probabilities over the logarithm of the number of experts: 1 for an indifferent router; not a number for a router without scores.</summary>
-    public double RouterEntropy => _entropyRows == 0 ? double.NaN : _entropySum / _entropyRows / Math.Log(Math.Max(2, NumExperts));
+    /// <summary>Mean entropy of a token's routing probabilities over its largest value; not a number for a router without scores.</summary>
+    public double RouterEntropy => _gauge.RouterEntropy;
+
+    /// <summary>Mean distance between a token's two largest probabilities; not a number for a router without scores.</summary>
+    public double TopMargin => _gauge.TopMargin;
 
     /// <summary>Mean of |shared output| over |shared output| + |routed output|; not a number without shared experts.</summary>
-    public double SharedShare => _sharedRows == 0 ? double.NaN : _sharedSum / _sharedRows;
+    public double SharedShare => _gauge.SharedShare;
 
     /// <summary>MaxVio over the whole text: largest load over the mean, minus 1 (arXiv 2408.15664).</summary>
     public double MaxViolation => NumSlots == 0 ? 0 : (_load.Max() * (double)NumExperts / NumSlots) - 1;
@@ -142,15 +139,7 @@ public sealed class LayerStatistics
             }
         }
 
-        if (view.Probs.Length > 0)
-        {
-            AddEntropy(view, groups, workers);
-        }
-
-        if (view.Shared.Length > 0)
-        {
-            AddShared(view, groups, workers);
-        }
+        _gauge.Add(view, groups, workers);
     }
 
     internal void EndPass()
@@ -204,47 +193,6 @@ public sealed class LayerStatistics
         }
     }
 
-    // H = -sum p ln p. With a softmax ln p = z - lse, so H = lse - p . z without a logarithm.
-    private void AddEntropy(in MoeView view, ReadOnlySpan<int> groups, WorkerPool workers)
-    {
-        int rows = groups.Length;
-        if (view.LogSumExp.Length > 0)
-        {
-            Grow(ref _dots, rows);
-            RowScale.FactorGradient(workers, rows, NumExperts, view.Probs, view.Logits, _dots);
-        }
-
-        int stride = view.LogSumExp.Length > 0 ? 1 : EntropyStride;
-        for (int row = 0; row < rows; row += stride)
-        {
-            if (groups[row] >= 0)
-            {
-                _entropySum += view.LogSumExp.Length > 0 ? view.LogSumExp[row] - _dots[row] : Entropy(view.Probs.Slice(row * NumExperts, NumExperts));
-                _entropyRows++;
-            }
-        }
-    }
-
-    private void AddShared(in MoeView view, ReadOnlySpan<int> groups, WorkerPool workers)
-    {
-        int rows = groups.Length;
-        int hidden = view.Shared.Length / rows;
-        Grow(ref _dots, rows);
-        Grow(ref _squares, rows);
-        RowScale.FactorGradient(workers, rows, hidden, view.Shared, view.Shared, _dots);
-        RowScale.FactorGradient(workers, rows, hidden, view.Routed, view.Routed, _squares);
-        for (int row = 0; row < rows; row++)
-        {
-            float shared = MathF.Sqrt(_dots[row]);
-            float both = shared + MathF.Sqrt(_squares[row]);
-            if (groups[row] >= 0 && both > 0)
-            {
-                _sharedSum += shared / both;
-                _sharedRows++;
-            }
-        }
-    }
-
     private ReadOnlySpan<long> Group(int domain, int half) => _groupLoad.AsSpan(((2 * domain) + half) * NumExperts, NumExperts);
 
     private static double[] Shares(ReadOnlySpan<long> counts, ReadOnlySpan<long> more = default)
@@ -285,17 +233,4 @@ public sealed class LayerStatistics
 
         return entropy;
     }
-
-    private static double Entropy(ReadOnlySpan<float> probabilities)
-    {
-        float entropy = 0;
-        foreach (float p in probabilities)
-        {
-            entropy -= p <= 0 ? 0 : p * MathF.Log(p);
-        }
-
-        return entropy;
-    }
-
-    private static void Grow(ref float[] array, int length) => array = array.Length < length ? new float[length] : array;
 }

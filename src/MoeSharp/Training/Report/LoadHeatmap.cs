@@ -7,6 +7,7 @@ namespace MoeSharp.Training.Report;
 /// <summary>The layers x experts picture of a report: how full each expert is, with a slider over the run.</summary>
 internal static class LoadHeatmap
 {
+    private const string Counts = "tokens_per_expert";
     private const int CellWidth = 12;
     private const int CellHeight = 20;
     private const int Gap = 1;
@@ -17,7 +18,7 @@ internal static class LoadHeatmap
     /// <summary>Appends the heatmap when the metrics hold loads.</summary>
     public static void Append(StringBuilder page, IReadOnlyList<JsonElement> lines)
     {
-        List<JsonElement> frames = [.. lines.Where(line => line.TryGetProperty("load", out JsonElement load) && load.GetArrayLength() > 0)];
+        List<JsonElement> frames = [.. lines.Where(line => line.TryGetProperty(Counts, out JsonElement load) && load.GetArrayLength() > 0)];
         if (frames.Count == 0)
         {
             return;
@@ -28,9 +29,9 @@ internal static class LoadHeatmap
             frames = [.. Enumerable.Range(0, MaxFrames).Select(index => frames[(int)((long)index * (frames.Count - 1) / (MaxFrames - 1))])];
         }
 
-        double[][] last = [.. frames[^1].GetProperty("load").EnumerateArray().Select(layer => layer.EnumerateArray().Select(load => load.GetDouble()).ToArray())];
+        double[][] last = Loads(frames[^1]);
         int[] layers = [.. frames[^1].GetProperty("layers").EnumerateArray().Select(layer => layer.GetInt32())];
-        string json = "[" + string.Join(',', frames.Select(frame => $"{{\"step\":{frame.GetProperty("step").GetInt64()},\"load\":{frame.GetProperty("load").GetRawText()}}}")) + "]";
+        string json = "[" + string.Join(',', frames.Select(frame => $"{{\"step\":{frame.GetProperty("step").GetInt64()},\"load\":{Text(Loads(frame))}}}")) + "]";
         int width = LabelWidth + (last.Max(layer => layer.Length) * CellWidth);
         int height = last.Length * CellHeight;
 
@@ -48,6 +49,16 @@ internal static class LoadHeatmap
 
         page.Append(CultureInfo.InvariantCulture, $"</svg></div><label>Time: <output></output><input type=\"range\" min=\"0\" max=\"{frames.Count - 1}\" value=\"{frames.Count - 1}\" aria-label=\"step\"></label></div>\n");
     }
+
+    // Slots of an expert over the mean of its layer.
+    private static double[][] Loads(JsonElement frame) => [.. frame.GetProperty(Counts).EnumerateArray().Select(layer =>
+    {
+        long[] counts = [.. layer.EnumerateArray().Select(count => count.GetInt64())];
+        return counts.Select(count => Math.Round((double)count * counts.Length / Math.Max(1, counts.Sum()), 3)).ToArray();
+    })];
+
+    private static string Text(double[][] loads) =>
+        $"[{string.Join(',', loads.Select(layer => $"[{string.Join(',', layer.Select(load => load.ToString(CultureInfo.InvariantCulture)))}]"))}]";
 
     private static void AppendCell(StringBuilder page, int left, int top, int layer, int expert, double load)
     {

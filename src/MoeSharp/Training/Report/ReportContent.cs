@@ -45,7 +45,11 @@ public readonly record struct ReportSample(string Domain, string Prompt, string 
 /// <summary>A run's lines of metrics.jsonl.</summary>
 /// <param name="Name">Legend text.</param>
 /// <param name="Lines">Lines, as <see cref="MetricsLog.Read"/> returns them.</param>
-public sealed record ReportRun(string Name, IReadOnlyList<JsonElement> Lines);
+public sealed record ReportRun(string Name, IReadOnlyList<JsonElement> Lines)
+{
+    /// <summary>Lines of loads.jsonl, as <see cref="LoadLog.Read"/> returns them.</summary>
+    public IReadOnlyList<JsonElement> Loads { get; init; } = [];
+}
 
 /// <summary>A table; columns whose heading ends in '#' are numbers and align right.</summary>
 public sealed record ReportTable(string Title, string Note, IReadOnlyList<string> Headings, IReadOnlyList<IReadOnlyList<string>> Rows);

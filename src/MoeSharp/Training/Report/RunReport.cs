@@ -35,7 +35,7 @@ public static class RunReport
         }
 
         AppendCharts(page, content);
-        LoadHeatmap.Append(page, content.Runs[0].Lines);
+        LoadHeatmap.Append(page, content.Runs[0].Loads);
         AppendSamples(page, content.Samples);
         foreach (ReportTable table in content.Tables)
         {
