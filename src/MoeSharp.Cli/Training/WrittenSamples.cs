@@ -24,6 +24,12 @@ internal static class WrittenSamples
     /// <param name="stop">Cancelled by Ctrl-C: prompts that are left are not continued.</param>
     public static IReadOnlyList<ReportSample> Write(LanguageModel model, Tokenizer tokenizer, IReadOnlyList<ExamplePrompt> prompts, WorkerPool workers, CancellationToken stop)
     {
+        if (DecodingLimits.Refusal(model.Config) is { } refusal)
+        {
+            RunScreen.Warn([$"no sample is written: {refusal}"]);
+            return [];
+        }
+
         TextGenerator generator = new(model, tokenizer, workers);
         List<ReportSample> samples = [];
         foreach (ExamplePrompt prompt in prompts)

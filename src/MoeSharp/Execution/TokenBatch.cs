@@ -12,7 +12,9 @@ public sealed class TokenBatch
     private AttentionSegment[] _segments = [];
     private bool[] _isPadding = [];
     private int[] _sequenceEnds = []; // of unequal sequences
+    private int[] _taskIds = [];
     private int _numUnequal;
+    private int _numTaskIds;
 
     /// <summary>Number of rows.</summary>
     public int Count { get; private set; }
@@ -28,6 +30,9 @@ public sealed class TokenBatch
 
     /// <summary>Number of training sequences that the rows consist of, padding included; at least 1.</summary>
     public int NumSequences => _numUnequal > 0 ? _numUnequal : SequenceLength > 0 && Count % SequenceLength == 0 ? Math.Max(1, Count / SequenceLength) : 1;
+
+    /// <summary>Task of each of the <see cref="NumSequences"/> sequences, for routers by task; empty when nobody has said.</summary>
+    public ReadOnlySpan<int> TaskIds => _taskIds.AsSpan(0, _numTaskIds);
 
     /// <summary>Number of attention segments in use.</summary>
     public int NumSegments { get; private set; }
@@ -80,6 +85,24 @@ public sealed class TokenBatch
         }
 
         (_numUnequal, SequenceLength) = (lengths.Length, 0);
+    }
+
+    /// <summary>Says which task each sequence is of.</summary>
+    /// <param name="taskIds">One per sequence, from 0.</param>
+    public void SetTaskIds(ReadOnlySpan<int> taskIds)
+    {
+        if (taskIds.Length != NumSequences)
+        {
+            throw new ArgumentException($"{taskIds.Length} tasks for {NumSequences} sequences", nameof(taskIds));
+        }
+
+        if (_taskIds.Length < taskIds.Length)
+        {
+            _taskIds = new int[taskIds.Length];
+        }
+
+        taskIds.CopyTo(_taskIds);
+        _numTaskIds = taskIds.Length;
     }
 
     /// <summary>Declares a row padding.</summary>
@@ -150,7 +173,7 @@ public sealed class TokenBatch
         Count = count;
         SequenceLength = sequenceLength;
         NumSegments = 0;
-        (HasPadding, _numUnequal) = (false, 0);
+        (HasPadding, _numUnequal, _numTaskIds) = (false, 0, 0);
         Targets.Fill(-1);
     }
 
@@ -216,6 +239,6 @@ public sealed class TokenBatch
         }
 
         _targets.AsSpan(Count, count - Count).Fill(-1);
-        (Count, SequenceLength, HasPadding, _numUnequal) = (count, count, false, 0);
+        (Count, SequenceLength, HasPadding, _numUnequal, _numTaskIds) = (count, count, false, 0, 0);
     }
 }

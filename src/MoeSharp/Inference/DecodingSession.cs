@@ -25,10 +25,12 @@ public sealed class DecodingSession : IDisposable
     /// <param name="capacity">Most tokens of the sequence.</param>
     /// <param name="chunkSize">Most tokens that go through the model at once while reading; bounds the memory of a pass.</param>
     /// <param name="workers">Workers; not owned.</param>
+    /// <exception cref="ConfigurationException">The model cannot continue a text; see <see cref="DecodingLimits"/>.</exception>
     public DecodingSession(LanguageModel model, int capacity, int chunkSize, WorkerPool workers)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(capacity, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(chunkSize, 1);
+        DecodingLimits.Require(model.Config);
         _model = model;
         _chunkSize = chunkSize;
         Capacity = capacity;

@@ -28,7 +28,7 @@ public sealed class Engine : IDisposable
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="workers">Workers; not owned, used by the engine's thread alone.</param>
     /// <param name="options">Limits.</param>
-    /// <exception cref="ConfigurationException">A limit is out of range, or the tokenizer has ids that the model does not.</exception>
+    /// <exception cref="ConfigurationException">A limit is out of range, the tokenizer has ids that the model does not, or the model cannot continue a text.</exception>
     public Engine(LanguageModel model, Tokenizer tokenizer, WorkerPool workers, EngineOptions options)
     {
         GenerationLimits.CheckVocabulary(model.Config, tokenizer);

@@ -41,6 +41,7 @@ internal sealed class EngineScheduler : IDisposable
     public EngineScheduler(LanguageModel model, WorkerPool workers, EngineOptions options)
     {
         options.Validate();
+        DecodingLimits.Require(model.Config);
         (_model, _options, _vocab) = (model, options, model.Config.VocabSize);
         if ((long)options.MaxSequences * _vocab > Array.MaxLength)
         {

@@ -17,9 +17,10 @@ public sealed class TextGenerator
     /// <param name="model">Model; not owned.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="workers">Workers; not owned.</param>
-    /// <exception cref="ConfigurationException">The tokenizer has ids that the model does not.</exception>
+    /// <exception cref="ConfigurationException">The tokenizer has ids that the model does not, or the model cannot continue a text; see <see cref="DecodingLimits"/>.</exception>
     public TextGenerator(LanguageModel model, Tokenizer tokenizer, WorkerPool workers)
     {
+        DecodingLimits.Require(model.Config);
         GenerationLimits.CheckVocabulary(model.Config, tokenizer);
         (_model, _tokenizer, _workers) = (model, tokenizer, workers);
     }

@@ -183,6 +183,7 @@ internal static class ModelConfigRules
         }
 
         CheckGroups(moe, problems);
+        moe.Router.AddProblems(config, moe, problems);
         if (moe.TopK < 1 || moe.TopK > moe.NumExperts)
         {
             problems.Add($"num_experts_per_tok {moe.TopK} is outside 1..{moe.NumExperts} (n_routed_experts); a token uses at least one expert and each at most once");

@@ -18,6 +18,7 @@ public static class ModelPresets
     private static readonly ModelConfig s_quickstart = Decoder("deepseek", 4, 128, 4, 2048, 512, intermediateSize: 256);
     private static readonly ModelConfig s_nano = Decoder("deepseek", 2, 64, 4, 512, 256, intermediateSize: 128);
 
+    private static readonly GShardRouterConfig s_gshard = new(); // the second expert at random, weights shares of the two
     private static readonly RopeConfig s_anyRope = new();
 
     // PaperFfnMultiple: activated feed-forward weights of a layer in units of 8 d^2, as the paper's FLOPs count them. Null where there is no published figure.
@@ -35,10 +36,10 @@ public static class ModelPresets
         new("small-dense", "dense model of small's activated feed-forward", s_small),
 
         new("deepseek-moe-2b", "paper's validation model: 1 shared + 7 of 63 experts", s_paper2B with { Moe = Experts(routed: 63, topK: 7, width: 856, shared: 1) }, 2),
-        new("gshard-2b", "paper's baseline: 2 of 16 experts", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 3416) }, 2),
-        new("gshard-x1.2-2b", "GShard with experts 1.2 times as large", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 4096) }, 2.4),
-        new("gshard-x1.5-2b", "GShard with experts 1.5 times as large", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 5120) }, 3),
-        new("switch-2b", "paper's baseline: 1 of 16 experts", s_paper2B with { Moe = Experts(routed: 16, topK: 1, width: 3416) }, 1),
+        new("gshard-2b", "paper's baseline: 2 of 16 experts, the second at random", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 3416) with { Router = s_gshard } }, 2),
+        new("gshard-x1.2-2b", "GShard with experts 1.2 times as large", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 4096) with { Router = s_gshard } }, 2.4),
+        new("gshard-x1.5-2b", "GShard with experts 1.5 times as large", s_paper2B with { Moe = Experts(routed: 16, topK: 2, width: 5120) with { Router = s_gshard } }, 3),
+        new("switch-2b", "paper's baseline: 1 of 16 experts, its router's input jittered", s_paper2B with { Moe = Experts(routed: 16, topK: 1, width: 3416) with { Router = new SwitchRouterConfig() } }, 1),
         new("hash-2b", "paper's baseline: 1 of 16 experts, chosen by a fixed table of token ids", s_paper2B with { Moe = Experts(routed: 16, topK: 1, width: 3416) with { Router = new HashRouterConfig() } }, 1),
         new("dense-2b", "paper's baseline: the standard feed-forward", s_paper2B, 1),
         new("dense-x4-2b", "paper's baseline: feed-forward 4 times as wide", s_paper2B with { IntermediateSize = 13656 }, 4),
@@ -47,7 +48,7 @@ public static class ModelPresets
         new("deepseek-moe-16b", "released DeepSeekMoE 16B: 2 shared + 6 of 64 experts", DeepSeekMoe16B(), 2),
         new("deepseek-moe-145b", "4 shared + 12 of 128 experts", s_paper145B with { Moe = Experts(routed: 128, topK: 12, width: 1408, shared: 4) with { FirstKDenseReplace = 1 } }, Published1408(16)),
         new("deepseek-moe-142b-half", "half the activated experts of the 145B: 2 shared + 6 of 128", s_paper145B with { Moe = Experts(routed: 128, topK: 6, width: 1408, shared: 2) with { FirstKDenseReplace = 1 } }, Published1408(8)),
-        new("gshard-137b", "baseline of the 145B: 2 of 16 experts", s_paper145B with { Moe = Experts(routed: 16, topK: 2, width: 10944) with { FirstKDenseReplace = 1 } }, 2),
+        new("gshard-137b", "baseline of the 145B: 2 of 16 experts", s_paper145B with { Moe = Experts(routed: 16, topK: 2, width: 10944) with { FirstKDenseReplace = 1, Router = s_gshard } }, 2),
 
         new("llama2-7b", "dense comparison of the 16B", Decoder("llama", 32, 4096, 32, 32000, 4096, intermediateSize: 11008) with { RmsNormEps = 1e-5f, InitializerRange = 0.02f, BosTokenId = 1, EosTokenId = 2 }, 1),
         new("deepseek-7b", "dense comparison of the 16B", Decoder("llama", 30, 4096, 32, 102400, 4096, intermediateSize: 11008) with { BosTokenId = 100000, EosTokenId = 100001 }, 1),
@@ -104,7 +105,15 @@ public static class ModelPresets
         InitializerRange = 0,
         BosTokenId = null,
         EosTokenId = null,
-        Moe = config.Moe is { } moe ? moe with { NormTopKProb = false, RoutedScalingFactor = 1 } : null,
+        Moe = config.Moe is { } moe ? moe with { NormTopKProb = false, RoutedScalingFactor = 1, Router = OfSameWeights(moe.Router) } : null,
+    };
+
+    // Routers that differ in what they do, not in their weights.
+    private static RouterConfig OfSameWeights(RouterConfig router) => router switch
+    {
+        SwitchRouterConfig or GShardRouterConfig => new TopKRouterConfig(),
+        HashRouterConfig => new HashRouterConfig(),
+        _ => router,
     };
 
     private static Preset Find(string name) =>

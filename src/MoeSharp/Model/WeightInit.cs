@@ -1,4 +1,5 @@
 using MoeSharp.Kernels;
+using MoeSharp.Model.Routers;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Model;
@@ -32,7 +33,7 @@ public static class WeightInit
             {
                 parameter.Value.Fill(1f);
             }
-            else if (parameter.Name.EndsWith("bias", StringComparison.Ordinal))
+            else if (parameter.Name.EndsWith("bias", StringComparison.Ordinal) || parameter.Name.Contains(NoisyTopKRouterConfig.CleanName, StringComparison.Ordinal))
             {
                 parameter.Value.Clear();
             }

@@ -21,6 +21,10 @@ public interface ITrainingSource
     /// <exception cref="ConfigurationException">There is no model, or the sizes of a step do not fit the source.</exception>
     TrainingConfig Fit(TrainingConfig config);
 
+    /// <summary>How often each token occurs in what is trained on, or in a part of it that is large enough to tell.</summary>
+    /// <returns>[vocabulary].</returns>
+    long[] CountTokens();
+
     /// <summary>Starts a stream of training batches, as many rows per call as a pass takes.</summary>
     ITrainingBatches OpenBatches(TrainingConfig config);
 

@@ -4,6 +4,7 @@ using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using MoeSharp.Execution;
 using MoeSharp.Model;
+using MoeSharp.Model.Families;
 
 namespace MoeSharp.Training;
 
@@ -20,7 +21,7 @@ public static class TrainingConfigJson
     private const string ReferencePreset = "deepseek-moe-16b"; // has every key of a model with experts
 
     // Keys that a config.json leaves out where they say what is so anyway.
-    private static readonly string[] s_unwrittenKeys = ["head_dim", "routed_scaling_factor", "moesharp"];
+    private static readonly string[] s_unwrittenKeys = ["head_dim", "routed_scaling_factor", MoeSharpKeys.SectionName];
 
     private static readonly JsonDocumentOptions s_lenient = new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false };
 
@@ -51,7 +52,7 @@ public static class TrainingConfigJson
             merged["budget"] = Defaults()["budget"]!.DeepClone(); // what the user says replaces the preset's end, it does not come on top; the defaults have every section
         }
 
-        foreach (string setting in settings.OrderBy(setting => IsFor(ModelSection + "." + PresetKey, setting) ? 0 : 1)) // a preset begins a model anew, so it comes before the keys that change it
+        foreach (string setting in settings.OrderBy(Precedence))
         {
             Overlay(merged, Setting(setting), $"--set {setting}");
         }
@@ -106,6 +107,9 @@ public static class TrainingConfigJson
 
         return json;
     }
+
+    // A preset begins a model anew and a router its settings, so they come before the keys that change them.
+    private static int Precedence(string setting) => IsFor($"{ModelSection}.{PresetKey}", setting) ? 0 : IsFor($"{ModelSection}.{MoeSharpKeys.SectionName}.{MoeSharpKeys.RouterKey}", setting) ? 1 : 2;
 
     private static JsonObject Defaults() => Write(new TrainingConfig());
 
@@ -250,9 +254,32 @@ public static class TrainingConfigJson
 
         JsonObject model = target[ModelSection] is JsonObject before && !section.ContainsKey(PresetKey) ? before : []; // a preset is a whole model, so nothing of an earlier one may stay
         target[ModelSection] = model;
-        foreach ((string key, JsonNode? entry) in section)
+        MergeModel(model, section);
+    }
+
+    // Keys of MoeSharp's own section are set one by one, those of other sections together. A router takes its own settings with it when another one is chosen.
+    private static void MergeModel(JsonObject model, JsonObject layer)
+    {
+        foreach ((string key, JsonNode? entry) in layer)
         {
-            model[key] = entry?.DeepClone();
+            if (key != MoeSharpKeys.SectionName || entry is not JsonObject own || model[key] is not JsonObject before)
+            {
+                model[key] = entry?.DeepClone();
+                continue;
+            }
+
+            if (own[MoeSharpKeys.RouterKey] is { } router && !JsonNode.DeepEquals(router, before[MoeSharpKeys.RouterKey]))
+            {
+                foreach (string stale in MoeSharpKeys.KeysOfRouter(before.ToJsonString()))
+                {
+                    before.Remove(stale);
+                }
+            }
+
+            foreach ((string name, JsonNode? value) in own)
+            {
+                before[name] = value?.DeepClone();
+            }
         }
     }
 
@@ -275,13 +302,9 @@ public static class TrainingConfigJson
             resolved = ParseObject(ModelConfigJson.Write(ModelPresets.Get(preset.ToString())), modelSource);
         }
 
-        foreach ((string key, JsonNode? value) in section)
-        {
-            if (key != PresetKey)
-            {
-                resolved[key] = value?.DeepClone();
-            }
-        }
+        JsonObject own = section.DeepClone().AsObject();
+        own.Remove(PresetKey);
+        MergeModel(resolved, own);
 
         ModelConfig config = ModelConfigJson.Parse(resolved.ToJsonString(), modelSource);
         string[] known = [PresetKey, .. s_unwrittenKeys, .. KeysOf(config), .. KeysOf(ModelPresets.Get(ReferencePreset))];

@@ -14,6 +14,8 @@ namespace MoeSharp.Training;
 public sealed class TrainingLanguage : ITrainingSource
 {
     private const ulong HeldOutSeed = 99; // arbitrary
+    private const ulong CountedStream = 0xC047; // of the lines whose tokens are counted
+    private const int NumCountedLines = 4096; // arbitrary: a token that is one of a thousand occurs some hundred times
     private const ulong HeldOutStream = 0x4E1D; // keeps held-out lines apart from those of any training seed
 
     private readonly KnownLanguage _language;
@@ -56,6 +58,24 @@ public sealed class TrainingLanguage : ITrainingSource
         return config.Batch.SequenceLength == rows
             ? config with { Model = config.RequireModel() with { VocabSize = _language.VocabSize, BosTokenId = null, EosTokenId = null } }
             : throw new ConfigurationException($"{Place}: a line has {_language.LineTokens} tokens, so batch.sequence_length must be {rows}, not {config.Batch.SequenceLength}. Set it, and batch.tokens to a multiple of it.");
+    }
+
+    /// <inheritdoc/>
+    public long[] CountTokens()
+    {
+        long[] counts = new long[_language.VocabSize];
+        int[] line = new int[_language.LineTokens];
+        SplitMix64 random = new(HeldOutSeed, CountedStream);
+        for (int index = 0; index < NumCountedLines; index++)
+        {
+            _language.Draw(ref random, line);
+            foreach (int token in line)
+            {
+                counts[token]++;
+            }
+        }
+
+        return counts;
     }
 
     /// <inheritdoc/>

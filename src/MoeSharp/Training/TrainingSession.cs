@@ -81,7 +81,7 @@ public sealed class TrainingSession : IDisposable
     /// <exception cref="ConfigurationException">There is no model, or it does not fit the source.</exception>
     public static TrainingSession Begin(RunFolder run, TrainingConfig config, ITrainingSource source, SessionOptions options)
     {
-        config = source.Fit(config);
+        config = FittedRouter.Fit(source.Fit(config), source);
         run.Description["config"] = TrainingConfigJson.Write(config);
         run.Description["text"] = source.Describe();
         run.Description["threads"] = options.Workers.Workers;

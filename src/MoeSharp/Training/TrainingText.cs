@@ -80,6 +80,9 @@ public sealed class TrainingText : ITrainingSource, IDisposable
         config with { Model = config.RequireModel() with { VocabSize = Tokenizer.VocabSize, BosTokenId = Tokenizer.BosTokenId, EosTokenId = Tokenizer.EosTokenId } };
 
     /// <inheritdoc/>
+    public long[] CountTokens() => TokenFrequencies.Count(Dataset.Train);
+
+    /// <inheritdoc/>
     public ITrainingBatches OpenBatches(TrainingConfig config) =>
         new BatchLoader(Dataset, config.Batch.SequenceLength, config.Batch.TokensPerPass / config.Batch.SequenceLength, config.Seed);
 

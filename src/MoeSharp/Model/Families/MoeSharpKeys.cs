@@ -6,7 +6,11 @@ namespace MoeSharp.Model.Families;
 /// <summary>The section <c>moesharp</c> of a config.json: what no published family has a key for. Other programs read the rest and do not know the section.</summary>
 internal static class MoeSharpKeys
 {
-    private const string SectionName = "moesharp";
+    /// <summary>Name of the section.</summary>
+    public const string SectionName = "moesharp";
+
+    /// <summary>Key of the router's kind in it.</summary>
+    public const string RouterKey = "router";
 
     /// <summary>Reads the section, where there is one, over what the family's own keys say.</summary>
     public static MoeConfig Read(ConfigReader reader, MoeConfig moe)
@@ -17,8 +21,17 @@ internal static class MoeSharpKeys
         }
 
         ConfigReader section = reader.Section(SectionName);
-        moe = moe with { Router = RouterConfig.Read(section), Capacity = CapacityKeys.Read(section) };
-        return moe.Router is TopKRouterConfig ? ReadScores(section, moe) : moe;
+        return ReadRouter(section, moe) with { Capacity = CapacityKeys.Read(section) };
+    }
+
+    /// <summary>Keys of a section that belong to its router and mean nothing to another one.</summary>
+    /// <param name="section">The section as JSON.</param>
+    public static IReadOnlyCollection<string> KeysOfRouter(string section)
+    {
+        using JsonDocument document = JsonDocument.Parse(section);
+        ConfigReader reader = new(document.RootElement);
+        ReadRouter(reader, new MoeConfig { NumExperts = 1, TopK = 1, IntermediateSize = 1 });
+        return reader.KnownKeys;
     }
 
     /// <summary>Writes the section, unless the family's own keys say everything.</summary>
@@ -31,7 +44,7 @@ internal static class MoeSharpKeys
         }
 
         writer.WriteStartObject(SectionName);
-        writer.WriteString("router", moe.Router.Name);
+        writer.WriteString(RouterKey, moe.Router.Name);
         moe.Router.Write(writer);
         if (hasScores)
         {
@@ -44,6 +57,12 @@ internal static class MoeSharpKeys
         }
 
         writer.WriteEndObject();
+    }
+
+    private static MoeConfig ReadRouter(ConfigReader section, MoeConfig moe)
+    {
+        moe = moe with { Router = RouterConfig.Read(section) };
+        return moe.Router is TopKRouterConfig ? ReadScores(section, moe) : moe;
     }
 
     private static MoeConfig ReadScores(ConfigReader section, MoeConfig moe)

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using MoeSharp.Model.Families;
 using MoeSharp.Moe.Routing;
 using MoeSharp.Tensors;
 
@@ -12,7 +13,11 @@ public abstract record RouterConfig
     private static readonly (string Name, Func<ConfigReader, RouterConfig> Read)[] s_kinds =
     [
         (TopKRouterConfig.Kind, _ => new TopKRouterConfig()),
-        (HashRouterConfig.Kind, _ => new HashRouterConfig()),
+        (SwitchRouterConfig.Kind, SwitchRouterConfig.ReadSettings),
+        (GShardRouterConfig.Kind, GShardRouterConfig.ReadSettings),
+        (NoisyTopKRouterConfig.Kind, NoisyTopKRouterConfig.ReadSettings),
+        (HashRouterConfig.Kind, HashRouterConfig.ReadSettings),
+        (TaskLevelRouterConfig.Kind, TaskLevelRouterConfig.ReadSettings),
     ];
 
     /// <summary>Name of the kind in config.json and in messages.</summary>
@@ -30,7 +35,7 @@ public abstract record RouterConfig
     /// <summary>Reads the router of a section of config.json.</summary>
     internal static RouterConfig Read(ConfigReader section)
     {
-        string name = section.OneOf("router", TopKRouterConfig.Kind, [.. s_kinds.Select(kind => kind.Name)]);
+        string name = section.OneOf(MoeSharpKeys.RouterKey, TopKRouterConfig.Kind, [.. s_kinds.Select(kind => kind.Name)]);
         return Array.Find(s_kinds, kind => kind.Name == name).Read(section);
     }
 
@@ -44,8 +49,11 @@ public abstract record RouterConfig
     {
     }
 
-    /// <summary>Adds what is wrong with the settings, alone and together with the experts.</summary>
-    internal virtual void AddProblems(MoeConfig moe, List<string> problems)
+    /// <summary>Adds what is wrong with the settings, alone and together with the model.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="moe">Its experts.</param>
+    /// <param name="problems">Receives the problems, each with its remedy.</param>
+    internal virtual void AddProblems(ModelConfig config, MoeConfig moe, List<string> problems)
     {
     }
 

@@ -71,7 +71,7 @@ public sealed class BalanceLosses
             MeasuresExperts = true,
             MeasuresDevices = _devices.Count > 1,
         };
-        RecordGroups(_chosen, plan.ExpertIds, plan.TopK, scores.Probs, balance.Scope, factors, record, context);
+        RecordGroups(_chosen, plan.RequestedIds, plan.TopK, scores.Probs, balance.Scope, factors, record, context);
         if (isJoint)
         {
             _chosen.MeanScores.CopyTo(record.MeanScores);
@@ -83,7 +83,7 @@ public sealed class BalanceLosses
 
         if (balance.CommunicationAlpha != 0f)
         {
-            RecordGroups(_chosen, plan.ExpertIds, plan.TopK, scores.Probs, BalanceScope.Sequence, new GroupFactors { Communication = balance.CommunicationAlpha }, record, context);
+            RecordGroups(_chosen, plan.RequestedIds, plan.TopK, scores.Probs, BalanceScope.Sequence, new GroupFactors { Communication = balance.CommunicationAlpha }, record, context);
         }
 
         if (balance.SequenceAlpha == 0f && balance.BatchAlpha == 0f)

@@ -4,52 +4,52 @@ using MoeSharp.Tensors;
 
 namespace MoeSharp.Moe.Routing;
 
-/// <summary>A fixed random table from token id to experts; nothing is learned (Hash Layers, arXiv 2106.04426, section 3.1).</summary>
-/// <remarks>Each of the k choices of a token is a different expert; every weight is 1/k. The table depends on the layer and the token id alone.</remarks>
-public sealed class HashRouter : IRouter
+/// <summary>A fixed table from token id to experts; nothing is learned (Hash Layers, arXiv 2106.04426, section 3.1).</summary>
+/// <remarks>Every weight is the scale. With the token before as input a text's first token goes by a boundary token.</remarks>
+/// <param name="table">The table.</param>
+/// <param name="boundaryTokenId">What stands before the first token of a text when the token before decides; null when the token itself does.</param>
+/// <param name="numExperts">Routed experts.</param>
+/// <param name="topK">Experts per token.</param>
+/// <param name="scale">Weight of every expert.</param>
+public sealed class HashRouter(IHashTable table, int? boundaryTokenId, int numExperts, int topK, float scale) : IRouter
 {
-    private readonly int _numExperts;
-    private readonly int _topK;
-    private readonly ulong _layerSalt;
-
-    /// <summary>Builds the router.</summary>
-    /// <param name="layer">Decoder layer: tables differ between layers.</param>
-    /// <param name="numExperts">Routed experts.</param>
-    /// <param name="topK">Experts per token.</param>
-    public HashRouter(int layer, int numExperts, int topK)
-    {
-        (_numExperts, _topK) = (numExperts, topK);
-        _layerSalt = Scramble((ulong)layer + 1);
-    }
-
     /// <inheritdoc/>
     public RoutingPlan Route(Tensor x, ForwardContext context)
     {
-        ReadOnlySpan<int> tokenIds = context.Batch.TokenIds;
-        int[] expertIds = context.Indices.Rent(tokenIds.Length * _topK);
-        for (int token = 0; token < tokenIds.Length; token++)
+        int tokens = context.Batch.Count;
+        int[] inputs = context.Indices.Rent(tokens);
+        ReadInputs(inputs.AsSpan(0, tokens), context);
+        int[] expertIds = context.Indices.Rent(tokens * topK);
+        for (int token = 0; token < tokens; token++)
         {
-            Choose(tokenIds[token], expertIds.AsSpan(token * _topK, _topK));
+            table.Choose(inputs[token], expertIds.AsSpan(token * topK, topK));
         }
 
-        Tensor weights = context.Pool.Rent(new Shape(tokenIds.Length, _topK)); // [tokens, top_k]
-        weights.Data.Fill(1f / _topK);
-        return new RoutingPlan(_numExperts, expertIds, weights, null);
+        Tensor weights = context.Pool.Rent(new Shape(tokens, topK)); // [tokens, top_k]
+        weights.Data.Fill(scale);
+        return new RoutingPlan(numExperts, expertIds, weights, null);
     }
 
-    private void Choose(int tokenId, Span<int> chosen)
+    // The token that decides for each row. A cached text remembers its tokens, so a row's predecessor is known wherever a pass begins.
+    private void ReadInputs(Span<int> inputs, ForwardContext context)
     {
-        ulong hash = Scramble(_layerSalt ^ (ulong)tokenId);
-        for (int slot = 0; slot < chosen.Length; slot++)
+        TokenBatch batch = context.Batch;
+        if (boundaryTokenId is not { } boundary)
         {
-            do
+            batch.TokenIds.CopyTo(inputs);
+            return;
+        }
+
+        inputs.Fill(boundary);
+        for (int index = 0; index < batch.NumSegments; index++)
+        {
+            AttentionSegment segment = batch.Segments[index];
+            Span<int> rows = inputs.Slice(segment.QueryBegin, segment.QueryCount);
+            batch.TokenIds.Slice(segment.QueryBegin, segment.QueryCount - 1).CopyTo(rows[1..]);
+            if (context.Sequences is { } sequences && sequences[index].Length > 0)
             {
-                hash = Scramble(hash);
-                chosen[slot] = (int)(hash % (ulong)_numExperts);
+                rows[0] = sequences[index].Tokens[^1];
             }
-            while (chosen[..slot].Contains(chosen[slot]));
         }
     }
-
-    private static ulong Scramble(ulong value) => new SplitMix64(value).Next();
 }

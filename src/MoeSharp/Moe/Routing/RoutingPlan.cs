@@ -30,6 +30,12 @@ public readonly record struct RoutingPlan
     /// <summary>Expert of each slot, [tokens * top_k]; slot token * top_k + k. Negative where the slot is not dispatched; its weight is 0.</summary>
     public Span<int> ExpertIds => _expertIds.AsSpan(0, NumTokens * TopK);
 
+    /// <summary>The same before full experts refused tokens: what losses over choices count. Negative where the router itself wants no expert.</summary>
+    public ReadOnlySpan<int> RequestedIds => (Requests ?? _expertIds).AsSpan(0, NumTokens * TopK);
+
+    /// <summary>Behind <see cref="RequestedIds"/>, at least tokens * top_k entries; null where no expert can be full.</summary>
+    public int[]? Requests { get; init; }
+
     /// <summary>What combine multiplies each slot by, [tokens, top_k].</summary>
     public Tensor RoutingWeights { get; }
 

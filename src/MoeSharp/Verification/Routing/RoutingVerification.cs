@@ -36,6 +36,13 @@ internal static class RoutingVerification
         ["balance/z_loss"] = BalanceCases.CheckZLoss,
         ["balance/hf_concatenated"] = BalanceCases.CheckAllLayers,
         ["balance/bias_update"] = BalanceCases.CheckBiasUpdate,
+        ["router/switch"] = SwitchCases.Check,
+        ["router/gshard"] = GShardCases.Check,
+        ["router/hash"] = HashCases.CheckRouter,
+        ["router/hash_table_balanced"] = HashCases.CheckBalancedTable,
+        ["router/noisy_top_k"] = NoisyTopKCases.CheckRouter,
+        ["balance/load"] = NoisyTopKCases.CheckLoadLoss,
+        ["router/task_level"] = TaskCases.Check,
     };
 
     private static readonly (string Family, string Reason)[] s_unsupported = [("reshape/", "reshaping of models is not supported")];
