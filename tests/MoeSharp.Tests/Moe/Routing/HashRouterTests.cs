@@ -3,7 +3,7 @@ using MoeSharp.Kernels;
 using MoeSharp.Moe.Routing;
 using MoeSharp.Tensors;
 
-namespace MoeSharp.Tests.Moe;
+namespace MoeSharp.Tests.Moe.Routing;
 
 public sealed class HashRouterTests
 {
@@ -42,6 +42,52 @@ public sealed class HashRouterTests
         using WorkerPool workers = new(1);
         using ForwardContext context = new(workers);
         Assert.Equal([17, 52, 57, 54, 7, 49, 27, 22, 62, 35, 9, 5, 29, 32, 6, 35, 61, 31], Route(Random(3, 64, 6), [0, 1, 31337], context)); // models were trained with it
+    }
+
+    [Fact]
+    public void Segments_give_one_expert_each()
+    {
+        using WorkerPool workers = new(1);
+        using ForwardContext context = new(workers);
+        int[] ids = Route(new HashRouter(new SegmentedHashTable(1, 12), null, 12, 3, 1f), [.. Enumerable.Range(0, 6000)], context);
+        for (int slot = 0; slot < 3; slot++)
+        {
+            int[] counts = [.. ids.Where((_, index) => index % 3 == slot).CountBy(expert => expert).OrderBy(pair => pair.Key).Select(pair => pair.Value)];
+            Assert.Equal(4, counts.Length);
+            Assert.All(counts, count => Assert.InRange(count, 1320, 1680)); // 1500 expected, standard deviation 34
+            Assert.All(ids.Where((_, index) => index % 3 == slot), expert => Assert.Equal(slot, expert / 4));
+        }
+    }
+
+    [Fact]
+    public void A_balanced_table_differs_by_at_most_the_most_frequent_token()
+    {
+        long[] frequencies = [.. Enumerable.Range(1, 500).Select(rank => 100_000L / rank)]; // Zipf
+        long[] loads = new long[8];
+
+        int[] table = ListedHashTable.Balance(frequencies, 8, loads);
+
+        Assert.Equal(frequencies.Sum(), loads.Sum());
+        Assert.Equal(loads, Enumerable.Range(0, 8).Select(expert => frequencies.Where((_, id) => table[id] == expert).Sum()));
+        Assert.Equal(frequencies[0], loads.Max()); // alone more than an eighth of all
+        Assert.InRange(loads.Order().Skip(1).Take(6).Max() - loads.Min(), 0, frequencies[^1] * 2);
+    }
+
+    [Fact]
+    public void The_token_before_decides_and_a_text_begins_with_the_boundary()
+    {
+        using WorkerPool workers = new(1);
+        using ForwardContext context = new(workers);
+        TokenBatch batch = new();
+        batch.Resize(5, 5);
+        ((int[])[3, 1, 2, 2, 0]).CopyTo(batch.TokenIds);
+        batch.AddSegment(new AttentionSegment(0, 3, 0, 3), 0);
+        batch.AddSegment(new AttentionSegment(3, 2, 3, 2), 0);
+        context.BeginInference(batch);
+
+        int[] ids = new HashRouter(new ListedHashTable([10, 11, 12, 13], 4), 3, 16, 1, 1f).Route(context.Pool.Rent(new Shape(5, 4)), context).ExpertIds.ToArray();
+
+        Assert.Equal([13, 13, 11, 13, 12], ids);
     }
 
     private static HashRouter Random(int layer, int numExperts, int topK) => new(new RandomHashTable(layer, numExperts), null, numExperts, topK, 1f);
