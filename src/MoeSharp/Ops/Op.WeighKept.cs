@@ -37,6 +37,7 @@ public static partial class Op
             node.DividedIds = rule.DividesByKept ? node.KeptIds : context.Indices.Rent(tokens * topK);
             (rule.DividesByKept ? keptIds : chosenIds).CopyTo(node.DividedIds);
             node.Save(scores);
+            node.Save(weights);
         }
 
         return weights;

@@ -42,7 +42,7 @@ public readonly record struct GShardRule(SecondExpertPolicy Policy, float Thresh
 /// <param name="projection">Gives the logits.</param>
 /// <param name="rule">Settings.</param>
 /// <param name="noise">Gives the random numbers.</param>
-public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, IRouterNoise noise) : IRouter
+public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, IRouterNoise noise) : IScoredRouter
 {
     /// <summary>Added to the sum that scores are divided by.</summary>
     public const float NormEpsilon = 1e-9f; // of Mesh TensorFlow
@@ -62,14 +62,38 @@ public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, 
             DrawSecond(logits, noise.Gumbel(logits.Shape, context), chosenIds);
         }
 
-        int[] requestedIds = context.Indices.Rent(slots); // -1 where the policy leaves the second out
-        int[] keptIds = context.Indices.Rent(slots); // -1 also where the expert is full
-        LeaveOut(probs, chosenIds, requestedIds, context);
-        requestedIds.AsSpan(0, slots).CopyTo(keptIds);
-        Place(keptIds.AsSpan(0, slots), context);
+        return Weigh(new RouterScores(logits, probs, probs, logSumExp), chosenIds.AsSpan(0, slots), NumChoices, context);
+    }
+
+    /// <inheritdoc/>
+    public RoutingPlan Choose(in RouterScores scores, in ExpertLimits limits, ForwardContext context)
+    {
+        int slots = scores.Logits.Rows * limits.TopK;
+        int[] chosenIds = context.Indices.Rent(slots);
+        Op.ChooseExperts(scores.Scores, null, limits.Penalty, new ExpertChoice(limits.TopK), chosenIds.AsSpan(0, slots), context);
+        return Weigh(scores, chosenIds.AsSpan(0, slots), limits.TopK, context);
+    }
+
+    private RoutingPlan Weigh(in RouterScores scores, ReadOnlySpan<int> chosenIds, int topK, ForwardContext context)
+    {
+        int[] requestedIds = context.Indices.Rent(chosenIds.Length); // -1 where the policy leaves the second out
+        int[] keptIds = context.Indices.Rent(chosenIds.Length); // -1 also where the expert is full
+        chosenIds.CopyTo(requestedIds);
+        if (topK == NumChoices)
+        {
+            LeaveOut(scores.Scores, requestedIds, context);
+        }
+
+        Span<int> kept = keptIds.AsSpan(0, chosenIds.Length);
+        requestedIds.AsSpan(0, chosenIds.Length).CopyTo(kept);
+        if (rule.Capacity > 0 && context.Tape is not null)
+        {
+            Place(kept, context);
+        }
+
         KeptWeightRule weights = new(rule.RenormalizesAfterDrop, NormEpsilon, rule.Scale);
-        Tensor routingWeights = Op.WeighKept(probs, NumChoices, chosenIds.AsSpan(0, slots), keptIds.AsSpan(0, slots), weights, context); // [tokens, 2]
-        return new RoutingPlan(projection.NumExperts, keptIds, routingWeights, new RouterScores(logits, probs, probs, logSumExp)) { Requests = requestedIds };
+        Tensor routingWeights = Op.WeighKept(scores.Scores, topK, chosenIds, kept, weights, context); // [tokens, top_k]
+        return new RoutingPlan(scores.Logits.Columns, keptIds, routingWeights, scores) { Requests = requestedIds };
     }
 
     // The largest of logit plus noise among all but the first; the lowest index where equal.
@@ -93,13 +117,13 @@ public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, 
         }
     }
 
-    private void LeaveOut(Tensor probs, ReadOnlySpan<int> chosenIds, Span<int> requestedIds, ForwardContext context)
+    private void LeaveOut(Tensor probs, Span<int> expertIds, ForwardContext context)
     {
         bool isRandom = rule.Policy == SecondExpertPolicy.Random && context.Tape is not null;
         Tensor? uniform = isRandom ? noise.Uniform(new Shape(probs.Rows), context) : null;
         for (int token = 0; token < probs.Rows; token++)
         {
-            (int first, int second) = (chosenIds[token * NumChoices], chosenIds[(token * NumChoices) + 1]);
+            (int first, int second) = (expertIds[token * NumChoices], expertIds[(token * NumChoices) + 1]);
             ReadOnlySpan<float> row = probs.Data.Slice(token * probs.Columns, probs.Columns);
             float share = row[second] / (row[first] + row[second] + NormEpsilon);
             bool isUsed = rule.Policy switch
@@ -109,18 +133,12 @@ public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, 
                 SecondExpertPolicy.Random => uniform is null || uniform.Data[token] < share / rule.Threshold,
                 _ => true,
             };
-            requestedIds[token * NumChoices] = first;
-            requestedIds[(token * NumChoices) + 1] = isUsed ? second : -1;
+            expertIds[(token * NumChoices) + 1] = isUsed ? second : -1;
         }
     }
 
     private void Place(Span<int> keptIds, ForwardContext context)
     {
-        if (rule.Capacity == 0 || context.Tape is null)
-        {
-            return;
-        }
-
         int tokens = keptIds.Length / NumChoices;
         int groupSize = rule.GroupSize > 0 ? rule.GroupSize : tokens;
         Span<int> taken = context.Indices.Rent(projection.NumExperts).AsSpan(0, projection.NumExperts);

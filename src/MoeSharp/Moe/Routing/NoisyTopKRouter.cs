@@ -15,7 +15,7 @@ namespace MoeSharp.Moe.Routing;
 /// <param name="noiseEpsilon">Least standard deviation of the noise.</param>
 /// <param name="topK">Experts per token.</param>
 /// <param name="scale">Factor on the weights.</param>
-public sealed class NoisyTopKRouter(IRouterProjection clean, IRouterProjection noiseSize, IRouterNoise noise, float noiseEpsilon, int topK, float scale) : IRouter
+public sealed class NoisyTopKRouter(IRouterProjection clean, IRouterProjection noiseSize, IRouterNoise noise, float noiseEpsilon, int topK, float scale) : IScoredRouter
 {
     /// <inheritdoc/>
     public RoutingPlan Route(Tensor x, ForwardContext context)
@@ -32,13 +32,29 @@ public sealed class NoisyTopKRouter(IRouterProjection clean, IRouterProjection n
         return topK == plan.NumExperts || context.Balance.LoadAlpha == 0f ? plan : plan with { ChoiceChances = Op.ChoiceChances(logits, noisy, deviation, topK, context) };
     }
 
+    /// <inheritdoc/>
+    public RoutingPlan Choose(in RouterScores scores, in ExpertLimits limits, ForwardContext context) => Choose(scores, limits.TopK, limits.Penalty, context);
+
     private RoutingPlan Choose(Tensor logits, ForwardContext context)
     {
         Tensor probs = Op.Softmax(logits, out Tensor logSumExp, context); // [tokens, experts]
-        int slots = logits.Rows * topK;
+        return Choose(new RouterScores(logits, logits, probs, logSumExp), topK, null, context);
+    }
+
+    private RoutingPlan Choose(in RouterScores scores, int kept, Tensor? penalty, ForwardContext context)
+    {
+        int slots = scores.Logits.Rows * kept;
         int[] expertIds = context.Indices.Rent(slots);
-        Op.ChooseExperts(logits, null, new ExpertChoice(topK), expertIds.AsSpan(0, slots), context);
-        Tensor weights = Op.SoftmaxChosen(logits, topK, expertIds.AsSpan(0, slots), scale, context); // [tokens, top_k]
-        return new RoutingPlan(clean.NumExperts, expertIds, weights, new RouterScores(logits, logits, probs, logSumExp));
+        if (penalty is null)
+        {
+            Op.ChooseExperts(scores.Logits, null, new ExpertChoice(kept), expertIds.AsSpan(0, slots), context);
+        }
+        else
+        {
+            Op.ChooseExperts(scores.Logits, null, penalty, new ExpertChoice(kept), expertIds.AsSpan(0, slots), context);
+        }
+
+        Tensor weights = Op.SoftmaxChosen(scores.Logits, kept, expertIds.AsSpan(0, slots), scale, context); // [tokens, top_k]
+        return new RoutingPlan(clean.NumExperts, expertIds, weights, scores);
     }
 }

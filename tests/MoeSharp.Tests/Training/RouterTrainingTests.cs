@@ -1,0 +1,160 @@
+using MoeSharp.Checkpoints;
+using MoeSharp.Data;
+using MoeSharp.Execution;
+using MoeSharp.Inference;
+using MoeSharp.Kernels;
+using MoeSharp.Model;
+using MoeSharp.Tests.Kernels;
+using MoeSharp.Training;
+
+namespace MoeSharp.Tests.Training;
+
+/// <summary>A small model with each router: trained, stopped, resumed, saved, loaded and asked for the next token.</summary>
+public sealed class RouterTrainingTests : IDisposable
+{
+    private static readonly Dictionary<string, string[]> s_routers = new()
+    {
+        ["switch"] = ["router=switch", "router_jitter_noise=0.1", "num_experts_per_tok=1"],
+        ["gshard"] = ["router=gshard", "expert_capacity=8", "group_size=32", "num_experts_per_tok=2"],
+        ["gshard, sampling"] = ["router=gshard", "second_expert_policy=sampling", "renormalize=after_drop", "num_experts_per_tok=2"],
+        ["noisy"] = ["router=noisy_top_k", "load_alpha=0.1", "importance_alpha=0.1"],
+        ["hash"] = ["router=hash", "expert_alpha=0"],
+        ["hash, balanced"] = ["router=hash", "hash_table=balanced", "num_experts_per_tok=1", "expert_alpha=0"],
+        ["hash, segments by the token before"] = ["router=hash", "hash_table=multi", "hash_input=previous_token", "num_experts_per_tok=2", "expert_alpha=0"],
+        ["tasks"] = ["router=task_level", "task_tokens=[101,110,115]"],
+    };
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("moe-routers").FullName;
+    private readonly TinyText _text = new();
+
+    public static TheoryData<string> Routers => [.. s_routers.Keys];
+
+    public void Dispose()
+    {
+        _text.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Theory]
+    [MemberData(nameof(Routers))]
+    public void Steps_are_the_same_for_any_workers_and_leave_no_garbage(string router)
+    {
+        using WorkerPool one = new(1);
+        using WorkerPool two = new(2);
+        TrainingConfig config = FittedRouter.Fit(_text.Text.Fit(Config(router)), _text.Text);
+        using LanguageModel first = Model(config, one);
+        using LanguageModel second = Model(config, two);
+        using TrainingStep firstStep = new(config, first, _text.Loader(config), one, TimeProvider.System);
+        using TrainingStep secondStep = new(config, second, _text.Loader(config), two, TimeProvider.System);
+        double begin = firstStep.Run(0, 0).Loss;
+        secondStep.Run(0, 0);
+        for (int step = 0; step < 5; step++)
+        {
+            Assert.Equal(firstStep.Run(0, 0).GradientNorm, secondStep.Run(0, 0).GradientNorm);
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        double end = firstStep.Run(0, 0).Loss;
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.True(end < begin, $"the loss went from {begin} to {end}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Routers))]
+    public void A_resumed_run_writes_the_same_bytes_and_its_model_gives_the_same_logits_token_by_token(string router)
+    {
+        using WorkerPool workers = new(2);
+        Train("whole", router, workers, stopAfter: int.MaxValue);
+        Train("parts", router, workers, stopAfter: 3);
+        using (TrainingSession session = TrainingSession.Resume(RunFolder.Open(Path.Combine(_folder, "parts")), _text.Text, new SessionOptions { Workers = workers, View = new StoppingView(int.MaxValue) }))
+        {
+            session.Trainer.Run(CancellationToken.None);
+        }
+
+        foreach (string file in (string[])["model.safetensors", "config.json"])
+        {
+            Assert.Equal(File.ReadAllBytes(Path.Combine(_folder, "whole/checkpoints/step-6", file)), File.ReadAllBytes(Path.Combine(_folder, "parts/checkpoints/step-6", file)));
+        }
+
+        using LanguageModel model = ModelFolder.Load(Path.Combine(_folder, "whole/checkpoints/step-6"));
+        CheckDecoding(model, workers);
+    }
+
+    [Fact]
+    public void A_model_that_cannot_continue_a_text_says_why()
+    {
+        using WorkerPool workers = new(1);
+        using LanguageModel model = new(Config("tasks", "model.moesharp.task_tokens=[]", "model.moesharp.num_tasks=2").Model!);
+
+        Assert.Contains("task_tokens", Assert.Throws<ConfigurationException>(() => new DecodingSession(model, 8, 8, workers)).Message, StringComparison.Ordinal);
+        Assert.Contains("task_tokens", Assert.Throws<ConfigurationException>(() => new TextGenerator(model, _text.Text.Tokenizer, workers)).Message, StringComparison.Ordinal);
+        Assert.Contains("task_tokens", Assert.Throws<ConfigurationException>(() => new Engine(model, _text.Text.Tokenizer, workers, new EngineOptions())).Message, StringComparison.Ordinal);
+    }
+
+    private static void CheckDecoding(LanguageModel model, WorkerPool workers)
+    {
+        int[] tokens = [101, 32, 116, 104, 115, 101, 32, 99, 97, 110, 116, 5, 9];
+        int vocab = model.Config.VocabSize;
+        float[] expected = new float[tokens.Length * vocab];
+        using ForwardContext whole = new(workers);
+        model.Logits(TokenBatch.FromSequences([tokens]), tokens.Length, expected, whole);
+        using DecodingSession session = new(model, tokens.Length, chunkSize: 4, workers);
+        for (int done = 0; done < tokens.Length;)
+        {
+            int count = done == 0 ? 5 : 1;
+            session.Append(tokens.AsSpan(done, count));
+            done += count;
+            KernelCheck.SameBits(expected.AsSpan((done - 1) * vocab, vocab), session.Logits, $"after {done} tokens");
+        }
+    }
+
+    private static LanguageModel Model(TrainingConfig config, WorkerPool workers)
+    {
+        LanguageModel model = new(config.Model!);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
+        return model;
+    }
+
+    private void Train(string name, string router, WorkerPool workers, int stopAfter)
+    {
+        StoppingView view = new(stopAfter);
+        RunFolder run = RunFolder.Create(Path.Combine(_folder, name), "test", TimeProvider.System);
+        using TrainingSession session = TrainingSession.Begin(run, Config(router), _text.Text, new SessionOptions { Workers = workers, View = view });
+        session.Trainer.Run(view.Stop);
+    }
+
+    private static TrainingConfig Config(string router, params string[] settings)
+    {
+        string[] own = [.. s_routers[router].Select(setting => setting switch
+        {
+            _ when setting.Contains("alpha=", StringComparison.Ordinal) => $"balance.{setting}",
+            _ when setting.StartsWith("num_experts_per_tok", StringComparison.Ordinal) => $"model.{setting}",
+            _ => $"model.moesharp.{setting}",
+        })];
+        return TinyText.Config(["checkpoint.every_steps=3", "batch.micro_batch_tokens=64", .. own, .. settings]);
+    }
+
+    private sealed class StoppingView(int stopAfter) : ITrainingView
+    {
+        private readonly CancellationTokenSource _stop = new();
+        private int _steps;
+
+        public CancellationToken Stop => _stop.Token;
+
+        public void Stepped(in StepMetrics metrics, LoadTable load)
+        {
+            if (++_steps == stopAfter)
+            {
+                _stop.Cancel();
+            }
+        }
+
+        public void Validated(in ValidationResult result)
+        {
+        }
+
+        public void Saved(string path)
+        {
+        }
+    }
+}
