@@ -33,18 +33,6 @@ public static partial class Op
         return chances;
     }
 
-    // The gradient's memory, zero if nothing was written yet: for operations that add here and there.
-    private static Span<float> AddToGradient(Tensor tensor, ForwardContext context)
-    {
-        Span<float> gradient = tensor.WriteGradient(out bool accumulate);
-        if (!accumulate)
-        {
-            Elementwise.Clear(context.Workers, gradient);
-        }
-
-        return gradient;
-    }
-
     private sealed class ChoiceChancesNode : TapeNode
     {
         public Tensor Clean = null!;
@@ -63,8 +51,8 @@ public static partial class Op
             Noisy.Data,
             Deviation.Data,
             Result.Gradient,
-            AddToGradient(Clean, context),
-            AddToGradient(Noisy, context),
-            AddToGradient(Deviation, context));
+            GradientOf(Clean, context),
+            GradientOf(Noisy, context),
+            GradientOf(Deviation, context));
     }
 }

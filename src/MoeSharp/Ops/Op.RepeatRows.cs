@@ -99,7 +99,7 @@ public static partial class Op
         public Tensor Result = null!;
 
         public override void Backward(ForwardContext context) =>
-            Permutation.ScatterAddRows(context.Workers, Result.Rows, Result.Columns, Index.AsSpan(0, Result.Rows), Result.Gradient, AddToGradient(X, context));
+            Permutation.ScatterAddRows(context.Workers, Result.Rows, Result.Columns, Index.AsSpan(0, Result.Rows), Result.Gradient, GradientOf(X, context));
     }
 
     private sealed class RowsNode : TapeNode
@@ -118,7 +118,7 @@ public static partial class Op
         public override void Backward(ForwardContext context)
         {
             TokenBatch batch = context.Batch;
-            Span<float> dx = AddToGradient(X, context);
+            Span<float> dx = GradientOf(X, context);
             for (int sequence = 0; sequence < batch.NumSequences; sequence++)
             {
                 (int begin, int count) = batch.Sequence(sequence);

@@ -92,6 +92,11 @@ public sealed record GShardRouterConfig : RouterConfig
             problems.Add($"expert_capacity {ExpertCapacity} must be at least 1; use null for no limit");
         }
 
+        if (ExpertCapacity is not null && moe.Capacity is not null)
+        {
+            problems.Add("expert_capacity and capacity_factor both limit what an expert takes; use one of them");
+        }
+
         if (GroupSize < 1 || (GroupSize is not null && ExpertCapacity is null))
         {
             problems.Add($"group_size {GroupSize} must be at least 1 and goes with an expert_capacity; use null for one group");

@@ -22,18 +22,31 @@ public static class SlotPlacement
             return;
         }
 
+        if (policy == DropPolicy.SlotMajor)
+        {
+            OrderByChoice(slots, topK, order);
+            return;
+        }
+
+        for (int slot = 0; slot < slots; slot++)
+        {
+            order[slot] = slot;
+        }
+    }
+
+    /// <summary>All first choices in order of tokens, then all second ones (GShard).</summary>
+    /// <param name="slots">Slots.</param>
+    /// <param name="topK">Slots per token.</param>
+    /// <param name="order">= slots in order, at least as many.</param>
+    public static void OrderByChoice(int slots, int topK, Span<int> order)
+    {
         int place = 0;
-        for (int choice = 0; choice < topK && policy == DropPolicy.SlotMajor; choice++)
+        for (int choice = 0; choice < topK; choice++)
         {
             for (int slot = choice; slot < slots; slot += topK)
             {
                 order[place++] = slot;
             }
-        }
-
-        for (; place < slots; place++)
-        {
-            order[place] = place;
         }
     }
 

@@ -36,7 +36,7 @@ public readonly record struct GShardRule(SecondExpertPolicy Policy, float Thresh
 
 /// <summary>Two experts per token, the second one perhaps left out (GShard, arXiv 2006.16668, algorithm 1, with the variants of Mesh TensorFlow and Lingvo).</summary>
 /// <remarks>
-/// g1, g2 = the two largest softmax scores over their sum + 1e-9. Randomness and places exist in training passes alone: in others the policies random and
+/// g1, g2 = the two largest softmax scores over their sum. Randomness and places exist in training passes alone: in others the policies random and
 /// sampling use the second best expert always, and no expert is ever full, so that a token's experts do not depend on its neighbours.
 /// </remarks>
 /// <param name="projection">Gives the logits.</param>
@@ -44,9 +44,7 @@ public readonly record struct GShardRule(SecondExpertPolicy Policy, float Thresh
 /// <param name="noise">Gives the random numbers.</param>
 public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, IRouterNoise noise) : IScoredRouter
 {
-    /// <summary>Added to the sum that scores are divided by.</summary>
-    public const float NormEpsilon = 1e-9f; // of Mesh TensorFlow
-
+    private const float NormEpsilon = 1e-9f; // of Mesh TensorFlow
     private const int NumChoices = 2;
 
     /// <inheritdoc/>
@@ -91,8 +89,13 @@ public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, 
             Place(kept, context);
         }
 
-        KeptWeightRule weights = new(rule.RenormalizesAfterDrop, NormEpsilon, rule.Scale);
-        Tensor routingWeights = Op.WeighKept(scores.Scores, topK, chosenIds, kept, weights, context); // [tokens, top_k]
+        Tensor shares = Op.WeighChosen(scores.Scores, topK, chosenIds, new WeightRule(1f, 1f), context); // [tokens, top_k]
+        Tensor routingWeights = Op.KeepSlots(shares, kept, rule.RenormalizesAfterDrop || topK == 1, context); // [tokens, top_k]; an expert alone has all the weight
+        if (rule.Scale != 1f)
+        {
+            Op.ScaleInPlace(routingWeights, rule.Scale, context);
+        }
+
         return new RoutingPlan(scores.Logits.Columns, keptIds, routingWeights, scores) { Requests = requestedIds };
     }
 
@@ -142,12 +145,27 @@ public sealed class GShardRouter(IRouterProjection projection, GShardRule rule, 
         int tokens = keptIds.Length / NumChoices;
         int groupSize = rule.GroupSize > 0 ? rule.GroupSize : tokens;
         Span<int> taken = context.Indices.Rent(projection.NumExperts).AsSpan(0, projection.NumExperts);
+        Span<int> order = context.Indices.Rent(keptIds.Length).AsSpan(0, keptIds.Length);
         Span<int> positions = context.Indices.Rent(keptIds.Length).AsSpan(0, keptIds.Length);
+        ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
+        for (int token = 0; token < isPadding.Length; token++)
+        {
+            if (isPadding[token])
+            {
+                keptIds.Slice(token * NumChoices, NumChoices).Fill(-1);
+            }
+        }
+
         for (int begin = 0; begin < tokens; begin += groupSize)
         {
-            int count = Math.Min(groupSize, tokens - begin);
-            ReadOnlySpan<bool> isPadding = context.Batch.HasPadding ? context.Batch.IsPadding.Slice(begin, count) : [];
-            ExpertPlaces.AssignByChoice(keptIds.Slice(begin * NumChoices, count * NumChoices), NumChoices, rule.Capacity, isPadding, taken, positions);
+            int slots = Math.Min(groupSize, tokens - begin) * NumChoices;
+            Span<int> ids = keptIds.Slice(begin * NumChoices, slots);
+            SlotPlacement.OrderByChoice(slots, NumChoices, order);
+            SlotPlacement.Serve(order[..slots], ids, rule.Capacity, taken, positions[..slots]);
+            for (int slot = 0; slot < slots; slot++)
+            {
+                ids[slot] = positions[slot] < 0 ? -1 : ids[slot];
+            }
         }
     }
 }

@@ -28,7 +28,9 @@ internal static class GShardCases
         fixture.Compare("expert_ids", plan.ExpertIds);
         fixture.Compare("routing_weights", plan.RoutingWeights.Data);
         int[] positions = new int[requested.Length];
-        ExpertPlaces.AssignByChoice(requested, 2, fixture.OptionalInt("expert_capacity") ?? int.MaxValue, [], new int[plan.NumExperts], positions);
+        int[] order = new int[requested.Length];
+        SlotPlacement.OrderByChoice(requested.Length, 2, order);
+        SlotPlacement.Serve(order, requested, fixture.OptionalInt("expert_capacity") ?? int.MaxValue, new int[plan.NumExperts], positions);
         fixture.Compare("position_in_expert", positions);
         probe.Backward(plan.RoutingWeights, fixture.Floats("cotangent"));
         fixture.Compare("grad_logits", logits.Gradient);

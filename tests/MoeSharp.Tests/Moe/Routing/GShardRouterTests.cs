@@ -1,6 +1,5 @@
 using MoeSharp.Kernels;
 using MoeSharp.Model.Routers;
-using MoeSharp.Moe.Dispatch;
 using MoeSharp.Moe.Routing;
 using MoeSharp.Tensors;
 using MoeSharp.Tests.Kernels;
@@ -87,19 +86,6 @@ public sealed class GShardRouterTests
         RoutingPlan plan = new GShardRouterConfig { SecondExpertPolicy = policy, ExpertCapacity = 1 }.Over(new GivenLogits(logits), new GivenNoise([]), 1f).Route(logits, probe.Context);
 
         Assert.Equal(Enumerable.Range(0, 30).SelectMany(token => Best(x[(token * Experts)..((token + 1) * Experts)])), plan.ExpertIds.ToArray());
-    }
-
-    [Fact]
-    public void Places_go_to_first_choices_in_order_of_tokens()
-    {
-        int[] ids = [0, 1, 0, 1, 1, 0, -1, 1];
-        (int[] taken, int[] positions) = (new int[2], new int[8]);
-
-        ExpertPlaces.AssignByChoice(ids, 2, 2, [], taken, positions);
-
-        Assert.Equal([0, 1, 0, -1, 1, -1, -1, -1], ids); // expert 1 has one place left for a second choice, and token 0 comes first
-        Assert.Equal([0, 1, 1, -1, 0, -1, -1, -1], positions);
-        Assert.Equal([2, 2], taken);
     }
 
     private static int[] Route(GShardRouterConfig config, float[] values, int tokens)
