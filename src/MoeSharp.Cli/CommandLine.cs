@@ -82,5 +82,6 @@ internal static class CommandLine
         yield return InspectCommand.Create();
         yield return QuantizeCommand.Create();
         yield return ConvertCommand.Create();
+        yield return ClassicCommand.Create();
     }
 }

@@ -83,12 +83,13 @@ public sealed class BernoulliExpert : IExpertModel
         Span<double> own = _weights.AsSpan(output * InputSize, InputSize);
         double[] step = new double[InputSize];
         double[] hessian = new double[SmallMatrix.PackedSize(InputSize)];
+        double[] scratch = new double[hessian.Length];
         for (int index = 0; index < cases.Count; index++)
         {
             ReadOnlySpan<double> x = cases.Input(index);
             double p = UnitFunction.Value(UnitKind.Logistic, SmallMatrix.Dot(x, own));
             SmallMatrix.AddScaled(step, weights[index] * (cases.Target(index)[output] - p), x);
-            SmallMatrix.AddSquare(hessian, weights[index] * p * (1 - p), x);
+            SmallMatrix.AddScaled(hessian, weights[index] * p * (1 - p), cases.Square(index, isGateInput: false, scratch));
         }
 
         double before = Objective(cases, weights, output);

@@ -5,9 +5,13 @@ namespace MoeSharp.Classic;
 /// <summary>Training or test cases: inputs and what is to come out. The models take inputs as they are; a constant term is an input that is always one.</summary>
 public sealed class CaseSet
 {
+    private const long MostSquares = 4_000_000; // numbers (32 MB) that are kept; beyond, products are formed anew each time
+
     private readonly double[] _inputs;
     private readonly double[] _gateInputs;
     private readonly double[] _targets;
+    private readonly Lazy<double[]> _squares;
+    private readonly Lazy<double[]> _gateSquares;
 
     /// <summary>Cases in which gates and experts see the same input.</summary>
     /// <param name="inputs">[cases, inputSize], row by row.</param>
@@ -44,6 +48,8 @@ public sealed class CaseSet
         (_inputs, InputSize) = (inputs, inputSize);
         (_gateInputs, GateInputSize) = (gateInputs, gateInputSize);
         (_targets, TargetSize) = (targets, targetSize);
+        _squares = new Lazy<double[]>(() => Squares(_inputs, InputSize));
+        _gateSquares = HasOwnGateInputs ? new Lazy<double[]>(() => Squares(_gateInputs, GateInputSize)) : _squares;
     }
 
     /// <summary>Number of cases.</summary>
@@ -70,6 +76,22 @@ public sealed class CaseSet
     /// <summary>What is to come out for a case.</summary>
     public ReadOnlySpan<double> Target(int index) => _targets.AsSpan(index * TargetSize, TargetSize);
 
+    /// <summary>Products of the elements of an input with each other, packed; kept once formed.</summary>
+    /// <param name="index">Case.</param>
+    /// <param name="isGateInput">Whether of what the gates see.</param>
+    /// <param name="scratch">Receives them when the cases are too many to keep them.</param>
+    internal ReadOnlySpan<double> Square(int index, bool isGateInput, Span<double> scratch)
+    {
+        double[] kept = (isGateInput ? _gateSquares : _squares).Value;
+        if (kept.Length > 0)
+        {
+            return kept.AsSpan(index * scratch.Length, scratch.Length);
+        }
+
+        SmallMatrix.Square(isGateInput ? GateInput(index) : Input(index), scratch);
+        return scratch;
+    }
+
     /// <summary>Puts a one before every row, so that linear units have a constant term.</summary>
     /// <param name="rows">[cases, size].</param>
     /// <param name="size">Numbers per row.</param>
@@ -85,6 +107,23 @@ public sealed class CaseSet
         }
 
         return result;
+    }
+
+    private double[] Squares(double[] inputs, int size)
+    {
+        int packed = SmallMatrix.PackedSize(size);
+        if ((long)Count * packed > MostSquares)
+        {
+            return [];
+        }
+
+        double[] squares = new double[Count * packed];
+        for (int index = 0; index < Count; index++)
+        {
+            SmallMatrix.Square(inputs.AsSpan(index * size, size), squares.AsSpan(index * packed, packed));
+        }
+
+        return squares;
     }
 
     private static int Rows(string name, double[] values, int size)

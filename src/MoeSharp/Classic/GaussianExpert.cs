@@ -76,7 +76,7 @@ public sealed class GaussianExpert : IExpertModel
             total += weights[index];
             if (weights[index] != 0)
             {
-                system.Add(weights[index], cases.Input(index), cases.Target(index));
+                system.Add(cases, index, isGateInput: false, weights[index], cases.Target(index));
             }
         }
 

@@ -88,19 +88,8 @@ public sealed class MultinomialLogit
         double[] logs = new double[NumClasses];
         for (int index = 0; index < cases.Count; index++)
         {
-            ReadOnlySpan<double> targets = cases.Targets(index);
-            for (int k = 0; k < logs.Length; k++)
-            {
-                logs[k] = Math.Log(Math.Max(targets[k], options.PosteriorFloor));
-            }
-
-            double mean = logs.Sum() / logs.Length;
-            for (int k = 0; k < logs.Length; k++)
-            {
-                logs[k] -= mean;
-            }
-
-            system.Add(cases.Weights[index], cases.Input(index), logs);
+            LogTargets(cases.Targets(index), options.PosteriorFloor, logs);
+            system.Add(cases.Cases, index, cases.IsGateInput, cases.Weights[index], logs);
         }
 
         system.Solve(options.Ridge, what).CopyTo(_weights, 0);
@@ -123,6 +112,25 @@ public sealed class MultinomialLogit
         return sum;
     }
 
+    /// <summary>Logarithms of probabilities, centred: the logits that a softmax needs to give them.</summary>
+    /// <param name="probabilities">[classes].</param>
+    /// <param name="floor">Smallest probability that is aimed at.</param>
+    /// <param name="logs">= [classes].</param>
+    internal void LogTargets(ReadOnlySpan<double> probabilities, double floor, Span<double> logs)
+    {
+        double sum = 0;
+        for (int k = 0; k < NumClasses; k++)
+        {
+            logs[k] = Math.Log(Math.Max(probabilities[k], floor));
+            sum += logs[k];
+        }
+
+        for (int k = 0; k < NumClasses; k++)
+        {
+            logs[k] -= sum / NumClasses;
+        }
+    }
+
     // The objective, its gradient and its negative Hessian [classes * input, classes * input] (lower triangle).
     private (double Objective, double[] Hessian) Expand(SoftClasses cases, Span<double> gradient)
     {
@@ -133,6 +141,7 @@ public sealed class MultinomialLogit
             blocks[block] = new double[packed];
         }
 
+        double[] scratch = new double[packed];
         double[] logs = new double[NumClasses];
         double[] gate = new double[NumClasses];
         double objective = 0;
@@ -145,6 +154,7 @@ public sealed class MultinomialLogit
             }
 
             ReadOnlySpan<double> x = cases.Input(index);
+            ReadOnlySpan<double> square = cases.Cases.Square(index, cases.IsGateInput, scratch);
             ReadOnlySpan<double> targets = cases.Targets(index);
             LogProbabilities(x, logs);
             objective += weight * Cross(targets, logs);
@@ -155,7 +165,7 @@ public sealed class MultinomialLogit
                 SmallMatrix.AddScaled(gradient.Slice(k * InputSize, InputSize), weight * (targets[k] - gate[k]), x);
                 for (int l = 0; l < k; l++, block++)
                 {
-                    SmallMatrix.AddSquare(blocks[block], weight * gate[k] * gate[l], x);
+                    SmallMatrix.AddScaled(blocks[block], weight * gate[k] * gate[l], square);
                 }
             }
         }
@@ -203,11 +213,11 @@ public sealed class MultinomialLogit
 }
 
 /// <summary>Cases with a probability per class as target and a weight each.</summary>
-/// <param name="inputs">Where the inputs are.</param>
+/// <param name="cases">Where the inputs are.</param>
 /// <param name="isGateInput">Whether to take what gates see.</param>
 /// <param name="targets">[cases, classes].</param>
 /// <param name="weights">[cases], 0 or more.</param>
-public readonly struct SoftClasses(CaseSet inputs, bool isGateInput, double[] targets, double[] weights)
+public readonly struct SoftClasses(CaseSet cases, bool isGateInput, double[] targets, double[] weights)
 {
     private readonly int _classes = targets.Length / weights.Length;
 
@@ -218,7 +228,13 @@ public readonly struct SoftClasses(CaseSet inputs, bool isGateInput, double[] ta
     public double[] Weights { get; } = weights;
 
     /// <summary>Input of a case.</summary>
-    public ReadOnlySpan<double> Input(int index) => isGateInput ? inputs.GateInput(index) : inputs.Input(index);
+    public ReadOnlySpan<double> Input(int index) => IsGateInput ? Cases.GateInput(index) : Cases.Input(index);
+
+    /// <summary>Where the inputs are.</summary>
+    internal CaseSet Cases { get; } = cases;
+
+    /// <summary>Whether inputs are what gates see.</summary>
+    internal bool IsGateInput { get; } = isGateInput;
 
     /// <summary>Class probabilities that are aimed at.</summary>
     public ReadOnlySpan<double> Targets(int index) => targets.AsSpan(index * _classes, _classes);

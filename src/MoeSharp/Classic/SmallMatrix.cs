@@ -1,26 +1,22 @@
+using MoeSharp.Kernels;
+
 namespace MoeSharp.Classic;
 
-/// <summary>Plain loops over matrices of a few dozen numbers.</summary>
+/// <summary>Products with matrices of a few dozen numbers.</summary>
 internal static class SmallMatrix
 {
-    /// <summary>Sum of products; <paramref name="b"/> may be longer.</summary>
-    public static double Dot(ReadOnlySpan<double> a, ReadOnlySpan<double> b)
-    {
-        double sum = 0;
-        for (int i = 0; i < a.Length; i++)
-        {
-            sum += a[i] * b[i];
-        }
+    /// <summary>Sum of products over the length of <paramref name="a"/>; <paramref name="b"/> may be longer.</summary>
+    public static double Dot(ReadOnlySpan<double> a, ReadOnlySpan<double> b) => DoubleRows.Dot(a, b);
 
-        return sum;
-    }
+    /// <summary>y += a x.</summary>
+    public static void AddScaled(Span<double> y, double a, ReadOnlySpan<double> x) => DoubleRows.AddScaled(y, a, x);
 
     /// <summary>y = W x.</summary>
     public static void Multiply(ReadOnlySpan<double> weights, ReadOnlySpan<double> x, Span<double> y)
     {
         for (int row = 0; row < y.Length; row++)
         {
-            y[row] = Dot(x, weights.Slice(row * x.Length, x.Length));
+            y[row] = DoubleRows.Dot(x, weights.Slice(row * x.Length, x.Length));
         }
     }
 
@@ -29,27 +25,20 @@ internal static class SmallMatrix
     {
         for (int row = 0; row < d.Length; row++)
         {
-            AddScaled(gradient.Slice(row * x.Length, x.Length), d[row], x);
+            DoubleRows.AddScaled(gradient.Slice(row * x.Length, x.Length), d[row], x);
         }
     }
 
-    /// <summary>y += a x.</summary>
-    public static void AddScaled(Span<double> y, double a, ReadOnlySpan<double> x)
-    {
-        for (int i = 0; i < x.Length; i++)
-        {
-            y[i] += a * x[i];
-        }
-    }
-
-    /// <summary>Lower triangle of S, packed row by row: S += w x x'.</summary>
-    public static void AddSquare(Span<double> packed, double w, ReadOnlySpan<double> x)
+    /// <summary>Lower triangle of x x', packed row by row.</summary>
+    public static void Square(ReadOnlySpan<double> x, Span<double> packed)
     {
         int at = 0;
         for (int row = 0; row < x.Length; row++)
         {
-            AddScaled(packed.Slice(at, row + 1), w * x[row], x[..(row + 1)]);
-            at += row + 1;
+            for (int column = 0; column <= row; column++)
+            {
+                packed[at++] = x[row] * x[column];
+            }
         }
     }
 

@@ -3,6 +3,9 @@ namespace MoeSharp.Classic;
 /// <summary>The E-step: how probable each branch and each expert of a tree is for every case, once the target is known.</summary>
 public sealed class TreePosteriors
 {
+    private readonly HierarchicalMixture _tree;
+    private readonly int[] _firstGate; // of each level
+    private readonly double[] _values;
     private readonly double[][] _conditionals;
     private readonly double[][] _gateWeights;
     private readonly double[][] _expertWeights;
@@ -12,22 +15,16 @@ public sealed class TreePosteriors
     /// <remarks>Upwards v = log sum_k exp(log g_k + v_k), where v of a leaf is its log density; then h_k = exp(log g_k + v_k - v), and downwards the products of h.</remarks>
     public TreePosteriors(HierarchicalMixture tree, CaseSet cases)
     {
+        _tree = tree;
+        _firstGate = [.. Enumerable.Range(0, tree.Branches.Count).Select(tree.FirstGate)];
+        _values = new double[tree.Experts.Count];
         _conditionals = [.. tree.Gates.Select(gate => new double[cases.Count * gate.NumClasses])];
         _gateWeights = [.. tree.Gates.Select(_ => new double[cases.Count])];
         _expertWeights = [.. tree.Experts.Select(_ => new double[cases.Count])];
         _logDensities = [.. tree.Experts.Select(_ => new double[cases.Count])];
-        int[] firstGate = [.. Enumerable.Range(0, tree.Branches.Count).Select(tree.FirstGate)];
-        double[] values = new double[tree.Experts.Count];
         for (int index = 0; index < cases.Count; index++)
         {
-            for (int expert = 0; expert < values.Length; expert++)
-            {
-                values[expert] = tree.Experts[expert].LogDensity(cases.Input(index), cases.Target(index));
-                _logDensities[expert][index] = values[expert];
-            }
-
-            LogLikelihood += Upwards(tree, cases, index, firstGate, values);
-            Downwards(tree, index, firstGate);
+            LogLikelihood += Compute(cases, index);
         }
     }
 
@@ -56,50 +53,61 @@ public sealed class TreePosteriors
         return sum;
     }
 
-    private double Upwards(HierarchicalMixture tree, CaseSet cases, int index, int[] firstGate, double[] values)
+    // The posteriors of one case; returns log P(y | x).
+    private double Compute(CaseSet cases, int index)
     {
-        for (int level = tree.Branches.Count - 1; level >= 0; level--)
+        for (int expert = 0; expert < _values.Length; expert++)
         {
-            int branching = tree.Branches[level];
-            int nodes = NumNodes(tree, firstGate, level);
-            for (int node = 0; node < nodes; node++)
-            {
-                int gate = firstGate[level] + node;
-                Span<double> posterior = _conditionals[gate].AsSpan(index * branching, branching);
-                tree.Gates[gate].LogProbabilities(cases.GateInput(index), posterior);
-                for (int k = 0; k < branching; k++)
-                {
-                    posterior[k] += values[(node * branching) + k];
-                }
-
-                values[node] = LogWeights.Normalize(posterior); // nodes are read before they are overwritten: node <= node * branching
-            }
+            _values[expert] = _tree.Experts[expert].LogDensity(cases.Input(index), cases.Target(index));
+            _logDensities[expert][index] = _values[expert];
         }
 
-        return values[0];
-    }
+        for (int level = _tree.Branches.Count - 1; level >= 0; level--)
+        {
+            Upwards(level, cases.GateInput(index), index);
+        }
 
-    private void Downwards(HierarchicalMixture tree, int index, int[] firstGate)
-    {
         _gateWeights[0][index] = 1;
-        for (int level = 0; level < tree.Branches.Count; level++)
+        for (int level = 0; level < _tree.Branches.Count; level++)
         {
-            int branching = tree.Branches[level];
-            bool isLast = level == tree.Branches.Count - 1;
-            int nodes = NumNodes(tree, firstGate, level);
-            for (int node = 0; node < nodes; node++)
+            Downwards(level, index);
+        }
+
+        return _values[0];
+    }
+
+    private void Upwards(int level, ReadOnlySpan<double> gateInput, int index)
+    {
+        int branching = _tree.Branches[level];
+        for (int node = 0; node < NumNodes(level); node++)
+        {
+            int gate = _firstGate[level] + node;
+            Span<double> posterior = _conditionals[gate].AsSpan(index * branching, branching);
+            _tree.Gates[gate].LogProbabilities(gateInput, posterior);
+            for (int k = 0; k < branching; k++)
             {
-                int gate = firstGate[level] + node;
-                for (int k = 0; k < branching; k++)
-                {
-                    double weight = _gateWeights[gate][index] * _conditionals[gate][(index * branching) + k];
-                    double[] below = isLast ? _expertWeights[(node * branching) + k] : _gateWeights[firstGate[level + 1] + (node * branching) + k];
-                    below[index] = weight;
-                }
+                posterior[k] += _values[(node * branching) + k];
+            }
+
+            _values[node] = LogWeights.Normalize(posterior); // values are read before they are overwritten: node <= node * branching
+        }
+    }
+
+    private void Downwards(int level, int index)
+    {
+        int branching = _tree.Branches[level];
+        bool isLast = level == _tree.Branches.Count - 1;
+        for (int node = 0; node < NumNodes(level); node++)
+        {
+            int gate = _firstGate[level] + node;
+            for (int k = 0; k < branching; k++)
+            {
+                int child = (node * branching) + k;
+                double[] below = isLast ? _expertWeights[child] : _gateWeights[_firstGate[level + 1] + child];
+                below[index] = _gateWeights[gate][index] * _conditionals[gate][(index * branching) + k];
             }
         }
     }
 
-    private static int NumNodes(HierarchicalMixture tree, int[] firstGate, int level) =>
-        (level + 1 < firstGate.Length ? firstGate[level + 1] : tree.Gates.Count) - firstGate[level];
+    private int NumNodes(int level) => (level + 1 < _firstGate.Length ? _firstGate[level + 1] : _tree.Gates.Count) - _firstGate[level];
 }

@@ -6,10 +6,18 @@ internal sealed class WeightedLeastSquares(int inputSize, int targetSize)
     private readonly double[] _square = new double[SmallMatrix.PackedSize(inputSize)];
     private readonly double[] _cross = new double[targetSize * inputSize]; // [target, input]
 
+    private readonly double[] _scratch = new double[SmallMatrix.PackedSize(inputSize)];
+
     /// <summary>Adds one case.</summary>
-    public void Add(double weight, ReadOnlySpan<double> x, ReadOnlySpan<double> y)
+    /// <param name="cases">Cases.</param>
+    /// <param name="index">Which of them.</param>
+    /// <param name="isGateInput">Whether x is what the gates see.</param>
+    /// <param name="weight">w.</param>
+    /// <param name="y">[target size].</param>
+    public void Add(CaseSet cases, int index, bool isGateInput, double weight, ReadOnlySpan<double> y)
     {
-        SmallMatrix.AddSquare(_square, weight, x);
+        ReadOnlySpan<double> x = isGateInput ? cases.GateInput(index) : cases.Input(index);
+        SmallMatrix.AddScaled(_square, weight, cases.Square(index, isGateInput, _scratch));
         for (int output = 0; output < targetSize; output++)
         {
             SmallMatrix.AddScaled(_cross.AsSpan(output * inputSize, inputSize), weight * y[output], x);
