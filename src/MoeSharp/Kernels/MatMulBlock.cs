@@ -114,7 +114,7 @@ internal unsafe struct MatMulProduct
         MatMulOperand b = B;
         b.Values += task.OffsetB;
         MatMulPacking.PackTiles(tiles, A, firstRow, numRows, depthBegin, depth);
-        bool inPlace = b.IsDepthMajor && b.Gather == null && task.RowEnd - task.RowBegin <= RowsToReadInPlace;
+        bool inPlace = b.IsDepthMajor && b.Gather == null && (task.RowEnd - task.RowBegin <= RowsToReadInPlace || b.Stride == MatMulTile.WideColumns); // of that stride it is a panel already
         int column = task.ColumnBegin;
         if (MatMulRow.IsSupported && !B.IsDepthMajor && !A.IsDepthMajor && numRows <= MatMulRow.MaxRows)
         {
@@ -191,9 +191,15 @@ internal unsafe struct MatMulProduct
     {
         for (int row = 0; row < rows; row++, edge += width, c += StrideC)
         {
+            if (!add)
+            {
+                new ReadOnlySpan<float>(edge, columns).CopyTo(new Span<float>(c, columns));
+                continue;
+            }
+
             for (int column = 0; column < columns; column++)
             {
-                c[column] = add ? c[column] + edge[column] : edge[column];
+                c[column] += edge[column];
             }
         }
     }

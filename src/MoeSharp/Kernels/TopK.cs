@@ -87,12 +87,13 @@ public static unsafe class TopK
                 }
             }
 
-            while (i < Cols && row[i] != value)
+            if (i < Cols)
             {
-                i++;
+                int lane = L.FirstEqual(L.LoadFirst(row + i, Cols - i), values);
+                return Math.Min(i + lane, Cols); // lanes behind the row hold 0 and may match, but stand behind all real ones
             }
 
-            return i;
+            return Cols;
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -110,13 +111,13 @@ public static unsafe class TopK
                 largest = L.Max(largest, L.WhereLess(x, limits, x, lowest));
             }
 
-            float result = L.MaxLane(largest);
-            for (; i < Cols; i++)
+            if (i < Cols)
             {
-                result = row[i] < limit && row[i] > result ? row[i] : result;
+                V x = L.KeepFirst(L.LoadFirst(row + i, Cols - i), Cols - i, lowest);
+                largest = L.Max(largest, L.WhereLess(x, limits, x, lowest));
             }
 
-            return result;
+            return L.MaxLane(largest);
         }
     }
 }

@@ -28,13 +28,26 @@ public sealed class LocalDispatcher
         int[] rowTokens = context.Indices.Rent(slots);
         Permutation.SortByExpert(plan.ExpertIds, plan.NumExperts, offsets, rowSlots, slotRows);
         int numRows = offsets[plan.NumExperts];
-        for (int row = 0; row < numRows; row++)
-        {
-            rowTokens[row] = rowSlots[row] / plan.TopK;
-        }
+        NameTokens(plan.NumTokens, plan.TopK, slotRows, rowTokens);
 
         SlotOrder order = new(plan.NumTokens, plan.TopK, numRows, offsets, rowTokens, rowSlots, slotRows);
         return new DispatchedRows(Op.DispatchRows(x, order, context), Op.DispatchWeights(plan.RoutingWeights, order, context), order);
+    }
+
+    // By token instead of by row: a division for every row would cost as much as the sort.
+    private static void NameTokens(int numTokens, int topK, ReadOnlySpan<int> slotRows, Span<int> rowTokens)
+    {
+        int slot = 0;
+        for (int token = 0; token < numTokens; token++)
+        {
+            for (int end = slot + topK; slot < end; slot++)
+            {
+                if (slotRows[slot] >= 0)
+                {
+                    rowTokens[slotRows[slot]] = token;
+                }
+            }
+        }
     }
 
     /// <summary>Sums the experts' outputs back into token rows.</summary>
