@@ -8,6 +8,7 @@ namespace MoeSharp.Execution;
 public sealed class ForwardContext : IDisposable
 {
     private readonly Tape _tape = new();
+    private Tensor? _rowLosses;
 
     /// <summary>Creates a context; it may be used for any number of passes, one at a time.</summary>
     /// <param name="workers">Workers; not owned.</param>
@@ -58,6 +59,10 @@ public sealed class ForwardContext : IDisposable
     /// <summary>Loads, auxiliary losses and choices of the last pass.</summary>
     public RoutingRecord Routing { get; } = new();
 
+    /// <summary>Loss of each row's target in nats, 0 where there is none; known while a training pass is walked back, empty before.</summary>
+    /// <remarks>What a router was worth to a token is seen here: operations that learn from it read it in their backward.</remarks>
+    public ReadOnlySpan<float> RowLosses => _rowLosses is { } losses ? losses.Data : [];
+
     /// <summary>When not null, receives the embedding's output and every layer's, each [tokens, hidden]; the caller clears it.</summary>
     public List<float[]>? HiddenStates { get; set; }
 
@@ -98,7 +103,7 @@ public sealed class ForwardContext : IDisposable
     public void EndPass()
     {
         _tape.Clear();
-        Tape = null;
+        (Tape, _rowLosses) = (null, null);
         Pool.EndPass();
         Indices.EndPass();
     }
@@ -145,6 +150,9 @@ public sealed class ForwardContext : IDisposable
             PageTables[index] = sequence.Table;
         }
     }
+
+    /// <summary>Keeps the rows' losses until the pass ends.</summary>
+    internal void KeepRowLosses(Tensor losses) => _rowLosses = losses;
 
     internal void CaptureHidden(Tensor hidden) => HiddenStates?.Add(hidden.Data.ToArray());
 

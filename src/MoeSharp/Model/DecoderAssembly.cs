@@ -95,6 +95,6 @@ internal sealed class DecoderAssembly(ModelConfig config, ICollection<Parameter>
     };
 
     private IFeedForward FeedForward(string name, int layer) => config.IsMoeLayer(layer)
-        ? MoeAssembly.Build(new MoePlace(layer, $"{name}.moe", config.HiddenSize, parameters), config.Moe!) // IsMoeLayer is false without experts
+        ? MoeAssembly.Build(new MoePlace(layer, $"{name}.moe", config.HiddenSize, parameters) { VocabSize = config.VocabSize }, config.Moe!) // IsMoeLayer is false without experts
         : new FeedForwardLayer($"{name}.feed_forward", config.HiddenSize, config.IntermediateSize, parameters);
 }

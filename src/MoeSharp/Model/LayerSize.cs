@@ -66,7 +66,7 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
     }
 
     /// <summary>Weights of the router's matrices; 0 in a dense layer.</summary>
-    public long RouterMatrices => Moe is { } moe ? moe.Router.Weights(config.HiddenSize, moe).Sum(weight => weight.Shape.Length) : 0;
+    public long RouterMatrices => Moe is { } moe ? RouterWeights(moe, isProduct: true) : 0;
 
     /// <summary>Weights of the matrices of one routed expert; 0 in a dense layer.</summary>
     public long ExpertMatrices => Moe is { } moe ? checked(3 * Hidden * moe.IntermediateSize) : 0;
@@ -77,13 +77,13 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
     /// <summary>Routed experts.</summary>
     public int NumExperts => Moe?.NumExperts ?? 0;
 
-    /// <summary>Norms, biases and sinks, which every token uses, without those of the routed experts.</summary>
+    /// <summary>Norms, biases, sinks and a router's own tables, which take no products, without what the routed experts have.</summary>
     public long Vectors
     {
         get
         {
             long norms = Hidden * (config.BlockLayout == BlockLayout.SandwichNorm ? 4 : HasParallelFeedForward ? 3 : 2);
-            long router = Moe is { } moe ? moe.NumExperts * ((moe.HasSelectionBias ? 1L : 0) + (moe.HasRouterBias ? 1 : 0)) : 0;
+            long router = Moe is { } moe ? (moe.NumExperts * ((moe.HasSelectionBias ? 1L : 0) + (moe.HasRouterBias ? 1 : 0))) + RouterWeights(moe, isProduct: false) : 0;
             return norms + router + AttentionVectors;
         }
     }
@@ -100,6 +100,8 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
     public double ActivatedWidth => Moe is { } moe
         ? ((double)moe.TopK * moe.IntermediateSize) + moe.SharedWidth + (HasParallelFeedForward ? Hidden : 0)
         : config.IntermediateSize;
+
+    private long RouterWeights(MoeConfig moe, bool isProduct) => moe.Router.Weights(config, moe).Where(weight => weight.IsProduct == isProduct).Sum(weight => weight.Shape.Length);
 
     private long AttentionVectors
     {

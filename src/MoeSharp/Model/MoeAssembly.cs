@@ -50,4 +50,8 @@ internal static class MoeAssembly
 /// <param name="Name">Path, for example <c>layers.3.moe</c>.</param>
 /// <param name="HiddenSize">Width of the residual stream.</param>
 /// <param name="Parameters">Receives the weights.</param>
-internal readonly record struct MoePlace(int Layer, string Name, int HiddenSize, ICollection<Parameter> Parameters);
+internal readonly record struct MoePlace(int Layer, string Name, int HiddenSize, ICollection<Parameter> Parameters)
+{
+    /// <summary>Tokens of the vocabulary, for routers that go by them.</summary>
+    public int VocabSize { get; init; }
+}

@@ -33,7 +33,7 @@ public static class WeightInit
             {
                 parameter.Value.Fill(1f);
             }
-            else if (parameter.Name.EndsWith("bias", StringComparison.Ordinal) || parameter.Name.Contains(NoisyTopKRouterConfig.CleanName, StringComparison.Ordinal))
+            else if (parameter.Name.EndsWith("bias", StringComparison.Ordinal))
             {
                 parameter.Value.Clear();
             }
@@ -41,7 +41,26 @@ public static class WeightInit
             {
                 double deviation = scheme == WeightInitScheme.Normal ? model.Config.InitializerRange : FanIn(parameter, model.Config);
                 NormalFill.Fill(workers, seed ^ Fnv1a.Of(parameter.Name), (float)deviation, parameter.Value);
+                ApplyRouterRule(parameter, model.Config);
             }
+        }
+    }
+
+    private static void ApplyRouterRule(Parameter parameter, ModelConfig config)
+    {
+        if (config.Moe is not { Router: { } router })
+        {
+            return;
+        }
+
+        FirstValues values = router.FirstValuesOf(parameter.Name[(parameter.Name.LastIndexOf('.') + 1)..], config);
+        if (values.Kind == FirstValueKind.Constant)
+        {
+            parameter.Value.Fill(values.Amount);
+        }
+        else if (values.Kind == FirstValueKind.Orthogonal)
+        {
+            OrthogonalRows.Make(parameter.Value, parameter.Shape[0], parameter.Shape[1], values.Amount);
         }
     }
 

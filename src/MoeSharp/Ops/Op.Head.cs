@@ -21,7 +21,7 @@ public static partial class Op
         (int rows, int hidden, int vocab) = (x.Rows, x.Columns, head.Shape[0]);
         int chunk = ChunkRows(rows, vocab);
         PooledBlock logits = context.Pool.RentBlock((long)chunk * vocab);
-        PooledBlock losses = context.Pool.RentBlock(rows);
+        Tensor losses = context.Pool.Rent(new Shape(rows)); // [tokens]
         Span<float> dx = x.WriteGradient(out bool accumulate);
         for (int begin = 0; begin < rows; begin += chunk)
         {
@@ -29,16 +29,15 @@ public static partial class Op
             Span<float> part = logits.Span[..(count * vocab)]; // [chunk, vocab]
             ReadOnlySpan<float> input = x.Data.Slice(begin * hidden, count * hidden);
             MatMul.NT(workers, count, vocab, hidden, input, hidden, head.Value, hidden, part, vocab, false);
-            CrossEntropy.ForwardBackward(workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), tokenScale, losses.Span.Slice(begin, count));
+            CrossEntropy.ForwardBackward(workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), tokenScale, losses.Data.Slice(begin, count));
             Span<float> dHead = head.WriteGradient(out bool accumulateHead);
             MatMul.TN(workers, vocab, hidden, count, part, vocab, input, hidden, dHead, hidden, accumulateHead);
             MatMul.NN(workers, count, hidden, vocab, part, vocab, head.Value, hidden, dx.Slice(begin * hidden, count * hidden), hidden, accumulate);
         }
 
-        double sum = Sum(losses.Span);
         logits.Release();
-        losses.Release();
-        return sum;
+        context.KeepRowLosses(losses);
+        return Sum(losses.Data);
     }
 
     /// <summary>Cross-entropy of every row without gradients, chunk by chunk.</summary>

@@ -3,7 +3,9 @@ using MoeSharp.Data;
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 using MoeSharp.Moe.Balance;
+using MoeSharp.Moe.Routing;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Training;
@@ -24,6 +26,7 @@ public sealed class TrainingStep : IDisposable
     private readonly RoutingGauges _gauges;
     private readonly MoeObserver _observer;
     private bool _isWindowLogged;
+    private readonly Parameter[] _rewardBaselines;
 
     /// <summary>Allocates gradients and moments for the model.</summary>
     /// <param name="config">Configuration.</param>
@@ -39,6 +42,7 @@ public sealed class TrainingStep : IDisposable
         _selectionBiases = [.. Enumerable.Range(0, model.Config.NumHiddenLayers).Select(model.SelectionBias)];
         _gauges = new RoutingGauges(_selectionBiases);
         _observer = (in MoeView view) => _gauges.Add(view, _batch.Targets, _context.Workers);
+        _rewardBaselines = [.. model.Parameters.Where(RunningBaseline.Is)];
         ModelSize size = ModelSize.Of(model.Config);
         (_flopsPerToken, _flopsPerPair) = (size.TrainingFlopsPerToken, size.TrainingFlopsPerAttentionPair);
     }
@@ -79,6 +83,7 @@ public sealed class TrainingStep : IDisposable
         {
             Optimizer.Step(learningRate, norm, _context.Workers);
             MoveSelectionBiases();
+            MoveRewardBaselines(-sums.Loss / numTargets);
         }
 
         _context.Timer.Switch(StepPart.Other);
@@ -141,6 +146,14 @@ public sealed class TrainingStep : IDisposable
             {
                 SelectionBias.Move(bias.Value, Load.TokensPerExpert(index), _config.Balance.BiasUpdateSpeed);
             }
+        }
+    }
+
+    private void MoveRewardBaselines(double meanReward)
+    {
+        foreach (Parameter baseline in _rewardBaselines)
+        {
+            RunningBaseline.Move(baseline.Value, meanReward, _model.Config.Moe is { Router: ReinforceRouterConfig router } ? router.BaselineDecay : 1f);
         }
     }
 

@@ -20,7 +20,7 @@ internal static class DeepSeekNames
 
     private static IEnumerable<WeightSlice> Experts(ModelConfig config, MoeConfig moe, TensorPresence isPresent, string ours, string theirs)
     {
-        foreach (RouterWeight weight in moe.Router.Weights(config.HiddenSize, moe))
+        foreach (RouterWeight weight in moe.Router.Weights(config, moe))
         {
             yield return WeightSlice.Whole(theirs + weight.FileName, ours + weight.Name, 0, [.. weight.Shape.ToArray()]);
         }

@@ -21,7 +21,8 @@ internal static class MoeSharpKeys
         }
 
         ConfigReader section = reader.Section(SectionName);
-        return ReadRouter(section, moe) with { Capacity = CapacityKeys.Read(section) };
+        moe = ReadRouter(section, moe);
+        return moe.Router.HasOwnCapacity ? moe : moe with { Capacity = CapacityKeys.Read(section) };
     }
 
     /// <summary>Keys of a section that belong to its router and mean nothing to another one.</summary>

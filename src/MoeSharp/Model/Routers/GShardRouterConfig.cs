@@ -73,7 +73,7 @@ public sealed record GShardRouterConfig : RouterConfig
         }
     }
 
-    internal override IReadOnlyList<RouterWeight> Weights(int hiddenSize, MoeConfig moe) => [new("router", "gate.weight", new Shape(moe.NumExperts, hiddenSize))];
+    internal override IReadOnlyList<RouterWeight> Weights(ModelConfig config, MoeConfig moe) => [new("router", "gate.weight", new Shape(moe.NumExperts, config.HiddenSize))];
 
     internal override void AddProblems(ModelConfig config, MoeConfig moe, List<string> problems)
     {

@@ -84,7 +84,7 @@ public sealed record HashRouterConfig : RouterConfig
         writer.WriteRawValue($"[{string.Join(',', Entries)}]"); // in one line: there is an entry for every token of the vocabulary
     }
 
-    internal override IReadOnlyList<RouterWeight> Weights(int hiddenSize, MoeConfig moe) => [];
+    internal override IReadOnlyList<RouterWeight> Weights(ModelConfig config, MoeConfig moe) => [];
 
     internal override void AddProblems(ModelConfig config, MoeConfig moe, List<string> problems)
     {

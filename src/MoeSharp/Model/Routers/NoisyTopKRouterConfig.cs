@@ -10,9 +10,8 @@ public sealed record NoisyTopKRouterConfig : RouterConfig
     internal const string Kind = "noisy_top_k";
     private const double UsualEpsilon = 0.01; // of the authors' code
 
-    // WeightInit sets weights whose names contain the first to zero.
-    internal const string CleanName = "noisy_router";
-    internal const string NoiseName = "noisy_router_noise";
+    private const string CleanName = "noisy_router";
+    private const string NoiseName = "noisy_router_noise";
 
     /// <inheritdoc/>
     public override string Name => Kind;
@@ -27,10 +26,10 @@ public sealed record NoisyTopKRouterConfig : RouterConfig
 
     internal override void Write(Utf8JsonWriter writer) => writer.WriteNumber("noise_epsilon", NoiseEpsilon);
 
-    internal override IReadOnlyList<RouterWeight> Weights(int hiddenSize, MoeConfig moe) =>
+    internal override IReadOnlyList<RouterWeight> Weights(ModelConfig config, MoeConfig moe) =>
     [
-        new(CleanName, "gate.weight", new Shape(moe.NumExperts, hiddenSize)),
-        new(NoiseName, "gate.noise.weight", new Shape(moe.NumExperts, hiddenSize)),
+        new(CleanName, "gate.weight", new Shape(moe.NumExperts, config.HiddenSize)),
+        new(NoiseName, "gate.noise.weight", new Shape(moe.NumExperts, config.HiddenSize)),
     ];
 
     internal override void AddProblems(ModelConfig config, MoeConfig moe, List<string> problems)
@@ -45,6 +44,8 @@ public sealed record NoisyTopKRouterConfig : RouterConfig
             problems.Add($"noise_epsilon {NoiseEpsilon} must be a positive number; the authors' code has 0.01");
         }
     }
+
+    internal override FirstValues FirstValuesOf(string weight, ModelConfig config) => weight is CleanName or NoiseName ? FirstValues.Constant(0f) : FirstValues.Drawn;
 
     internal override IRouter Build(MoePlace place, MoeConfig moe)
     {

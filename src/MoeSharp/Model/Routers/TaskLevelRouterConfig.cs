@@ -59,10 +59,10 @@ public sealed record TaskLevelRouterConfig : RouterConfig
         writer.WriteEndArray();
     }
 
-    internal override IReadOnlyList<RouterWeight> Weights(int hiddenSize, MoeConfig moe)
+    internal override IReadOnlyList<RouterWeight> Weights(ModelConfig config, MoeConfig moe)
     {
-        RouterWeight router = new("router", "gate.weight", new Shape(moe.NumExperts, hiddenSize));
-        return IsPerSentence ? [router] : [router, new("router_task_embedding", "gate.task_embedding.weight", new Shape(Math.Clamp(NumTasks, 1, MostTasks), hiddenSize))];
+        RouterWeight router = new("router", "gate.weight", new Shape(moe.NumExperts, config.HiddenSize));
+        return IsPerSentence ? [router] : [router, new("router_task_embedding", "gate.task_embedding.weight", new Shape(Math.Clamp(NumTasks, 1, MostTasks), config.HiddenSize)) { IsProduct = false }];
     }
 
     internal override void AddProblems(ModelConfig config, MoeConfig moe, List<string> problems)

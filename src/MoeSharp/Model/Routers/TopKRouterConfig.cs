@@ -14,9 +14,9 @@ public sealed record TopKRouterConfig : RouterConfig
     /// <inheritdoc/>
     public override string Name => Kind;
 
-    internal override IReadOnlyList<RouterWeight> Weights(int hiddenSize, MoeConfig moe)
+    internal override IReadOnlyList<RouterWeight> Weights(ModelConfig config, MoeConfig moe)
     {
-        RouterWeight first = new("router", "gate.weight", new Shape(moe.NumExperts, hiddenSize));
+        RouterWeight first = new("router", "gate.weight", new Shape(moe.NumExperts, config.HiddenSize));
         return moe.HasRouterNetwork ? [first, new("router_output", "gate.output.weight", new Shape(moe.NumExperts, moe.NumExperts))] : [first];
     }
 

@@ -59,6 +59,14 @@ internal sealed class RouterProbe : IDisposable
     /// <summary>The gradient of an input; zeros where nothing reached it.</summary>
     public static float[] GradientOf(Tensor input) => input.HasGradient ? input.Gradient.ToArray() : new float[input.Data.Length];
 
+    /// <summary>Says what each row's target cost, as the head does in a model.</summary>
+    public void GiveLosses(ReadOnlySpan<float> losses)
+    {
+        Tensor given = Context.Pool.Rent(new Shape(losses.Length));
+        losses.CopyTo(given.Data);
+        Context.KeepRowLosses(given);
+    }
+
     /// <summary>Takes sequences and padding of a case, where it has any.</summary>
     public void SetRows(RoutingCase fixture)
     {

@@ -43,6 +43,12 @@ internal static class RoutingVerification
         ["router/noisy_top_k"] = NoisyTopKCases.CheckRouter,
         ["balance/load"] = NoisyTopKCases.CheckLoadLoss,
         ["router/task_level"] = TaskCases.Check,
+        ["router/base"] = AssignmentCases.CheckExact,
+        ["router/sinkhorn"] = AssignmentCases.CheckSinkhorn,
+        ["router/expert_choice"] = ExpertChoiceCases.Check,
+        ["router/reinforce"] = ReinforceCases.Check,
+        ["router/stablemoe_stage1"] = StableMoeCases.CheckFirstStage,
+        ["router/stablemoe_stage2"] = StableMoeCases.CheckSecondStage,
     };
 
     private static readonly (string Family, string Reason)[] s_unsupported = [("reshape/", "reshaping of models is not supported")];
