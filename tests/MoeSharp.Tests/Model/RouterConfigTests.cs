@@ -23,6 +23,13 @@ public sealed class RouterConfigTests
         ["hash, balanced"] = One with { Router = new HashRouterConfig { Table = HashTableKind.Balanced, Entries = [.. Enumerable.Range(0, 512).Select(id => id % 8)] } },
         ["hash, multi by the token before"] = One with { TopK = 2, Router = new HashRouterConfig { Table = HashTableKind.Multi, UsesPreviousToken = true, BoundaryTokenId = 7 } },
         ["tasks"] = One with { TopK = 2, NormTopKProb = true, Router = new TaskLevelRouterConfig { NumTasks = 3, TaskTokens = [4, 9, 2] } },
+        ["base"] = One with { Router = new AssignmentRouterConfig() },
+        ["sinkhorn"] = One with { TopK = 2, NormTopKProb = true, Router = new SinkhornRouterConfig() },
+        ["sinkhorn, megatron"] = One with { Router = new SinkhornRouterConfig { Temperature = 0.5, Iterations = 7, Tolerance = 0, Epsilon = 1e-8, SubtractsRowMax = false, IsSigmoid = false } },
+        ["expert choice"] = One with { TopK = 2, Router = new ExpertChoiceRouterConfig { CapacityFactor = 1.5, RoundsUp = true, MinExpertCapacity = 2, IsPerSequence = false, AcknowledgesFutureLeak = true } },
+        ["reinforce"] = One with { Router = new ReinforceRouterConfig() },
+        ["reinforce, given"] = One with { Router = new ReinforceRouterConfig { HasRunningBaseline = false, BaselineValue = -2.5f, EntropyCoef = 0, IsMean = false } },
+        ["stablemoe"] = One with { Router = new StableMoeRouterConfig { FirstStage = 0.25, BalanceLossCoef = 0.5f, DistillLossCoef = 1, DistillHiddenSize = 8, IsMean = false } },
         ["tasks without tokens"] = One with { Router = new TaskLevelRouterConfig { NumTasks = 3 } },
     };
 
@@ -57,6 +64,20 @@ public sealed class RouterConfigTests
     [InlineData("task_level", 1, "\"routing_level\": \"sentence\"", "the tokens to be predicted included")]
     [InlineData("task_level", 1, "\"num_tasks\": 2, \"task_tokens\": [1]", "one token per task")]
     [InlineData("task_level", 1, "\"task_tokens\": [1, 1]", "different tokens")]
+    [InlineData("base", 2, "", "one expert")]
+    [InlineData("base", 1, "\"sinkhorn_epsilon\": 0", "unknown key")]
+    [InlineData("sinkhorn", 1, "\"sinkhorn_temperature\": 0", "sinkhorn_temperature 0")]
+    [InlineData("sinkhorn", 1, "\"sinkhorn_iterations\": 0", "sinkhorn_iterations 0")]
+    [InlineData("sinkhorn", 1, "\"sinkhorn_epsilon\": -1", "must not be negative")]
+    [InlineData("expert_choice", 2, "", "depend on the tokens it is to predict")]
+    [InlineData("expert_choice", 2, "\"acknowledge_future_leak\": true, \"capacity_factor\": 9", "capacity_factor 9")]
+    [InlineData("reinforce", 2, "", "one expert")]
+    [InlineData("reinforce", 1, "\"baseline\": \"given\"", "needs baseline_value")]
+    [InlineData("reinforce", 1, "\"baseline\": \"given\", \"baseline_value\": -1, \"baseline_decay\": 0.9", "unknown key 'moesharp.baseline_decay'")]
+    [InlineData("reinforce", 1, "\"baseline_decay\": 1", "baseline_decay 1")]
+    [InlineData("stablemoe", 2, "", "one expert")]
+    [InlineData("stablemoe", 1, "\"first_stage\": 2", "first_stage 2")]
+    [InlineData("stablemoe", 1, "\"distill_hidden_size\": 0", "distill_hidden_size 0")]
     [InlineData("chance", 1, "", "'chance'")]
     public void Settings_that_make_no_sense_are_refused_with_the_reason(string router, int topK, string settings, string named)
     {
@@ -71,6 +92,7 @@ public sealed class RouterConfigTests
     [Theory]
     [InlineData("switch")]
     [InlineData("task_level")]
+    [InlineData("sinkhorn")]
     public void Dividing_one_weight_by_itself_is_refused_because_the_router_would_learn_nothing(string router)
     {
         string message = Assert.Throws<ConfigurationException>(() => Load("model.num_experts_per_tok=1", "model.norm_topk_prob=true", $"model.moesharp.router={router}")).Message;

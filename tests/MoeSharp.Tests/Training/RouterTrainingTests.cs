@@ -22,6 +22,11 @@ public sealed class RouterTrainingTests : IDisposable
         ["hash, balanced"] = ["router=hash", "hash_table=balanced", "num_experts_per_tok=1", "expert_alpha=0"],
         ["hash, segments by the token before"] = ["router=hash", "hash_table=multi", "hash_input=previous_token", "num_experts_per_tok=2", "expert_alpha=0"],
         ["tasks"] = ["router=task_level", "task_tokens=[101,110,115]"],
+        ["base"] = ["router=base", "num_experts_per_tok=1", "expert_alpha=0"],
+        ["sinkhorn"] = ["router=sinkhorn", "num_experts_per_tok=2", "expert_alpha=0"],
+        ["reinforce"] = ["router=reinforce", "num_experts_per_tok=1"],
+        ["stablemoe"] = ["router=stablemoe", "first_stage=0.5", "distill_hidden_size=8", "num_experts_per_tok=1", "expert_alpha=0"],
+        ["expert choice"] = ["router=expert_choice", "acknowledge_future_leak=true", "num_experts_per_tok=2", "expert_alpha=0"],
     };
 
     private readonly string _folder = Directory.CreateTempSubdirectory("moe-routers").FullName;
@@ -99,8 +104,54 @@ public sealed class RouterTrainingTests : IDisposable
         Assert.Contains("task_tokens", Assert.Throws<ConfigurationException>(() => new Engine(model, _text.Text.Tokenizer, workers, new EngineOptions())).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void After_the_first_stage_of_stablemoe_its_light_router_stays_as_it_is()
+    {
+        using WorkerPool workers = new(1);
+        TrainingConfig config = _text.Text.Fit(Config("stablemoe", "optimizer.weight_decay=0.1"));
+        using LanguageModel model = Model(config, workers);
+        using TrainingStep step = new(config, model, _text.Loader(config), workers, TimeProvider.System);
+        float[] Weights(string part) => [.. model.Parameters.Where(parameter => parameter.Name.EndsWith(part, StringComparison.Ordinal)).SelectMany(parameter => parameter.Value.ToArray())];
+        float[] begin = Weights("router_light");
+        StepMetrics first = step.Run(0.4, 0);
+        (float[] light, float[] embedding, float[] gate) = (Weights("router_light"), Weights("router_light_embedding"), Weights("moe.router"));
+
+        StepMetrics second = step.Run(0.5, 0);
+
+        Assert.NotEqual(begin, light);
+        Assert.True(first.Losses[AuxiliaryLoss.Distillation] > 0 && first.Losses[AuxiliaryLoss.GateBalance] > 0);
+        Assert.Equal((0, 0), (second.Losses[AuxiliaryLoss.Distillation], second.Losses[AuxiliaryLoss.GateBalance]));
+        Assert.Equal(light, Weights("router_light"));
+        Assert.Equal(embedding, Weights("router_light_embedding"));
+        Assert.NotEqual(gate, Weights("moe.router"));
+    }
+
+    [Fact]
+    public void The_reward_that_reinforce_is_used_to_follows_the_loss()
+    {
+        using WorkerPool workers = new(1);
+        TrainingConfig config = _text.Text.Fit(Config("reinforce", "model.moesharp.baseline_decay=0.75"));
+        using LanguageModel model = Model(config, workers);
+        using TrainingStep step = new(config, model, _text.Loader(config), workers, TimeProvider.System);
+        double expected = -Math.Log(model.Config.VocabSize);
+        for (int index = 0; index < 3; index++)
+        {
+            StepMetrics metrics = step.Run(0, 0);
+            expected = (0.75 * expected) - (0.25 * metrics.Loss);
+            Assert.NotEqual(0, metrics.Losses[AuxiliaryLoss.Policy]);
+        }
+
+        Assert.All(model.Parameters.Where(parameter => parameter.Name.EndsWith("reward_baseline", StringComparison.Ordinal)), baseline => Assert.Equal(expected, baseline.Value[0], 1e-5));
+    }
+
     private static void CheckDecoding(LanguageModel model, WorkerPool workers)
     {
+        if (DecodingLimits.Refusal(model.Config) is { } refusal)
+        {
+            Assert.Contains("not there yet", refusal, StringComparison.Ordinal);
+            return;
+        }
+
         int[] tokens = [101, 32, 116, 104, 115, 101, 32, 99, 97, 110, 116, 5, 9];
         int vocab = model.Config.VocabSize;
         float[] expected = new float[tokens.Length * vocab];

@@ -25,8 +25,8 @@ public readonly record struct ExpertChoiceRule(double Factor, bool RoundsUp, int
 
 /// <summary>Experts choose tokens: each takes the same number of those that score it highest (Expert Choice, arXiv 2202.09368).</summary>
 /// <remarks>
-/// Scores are the softmax over experts; of equal ones the first tokens are taken. A token may have any number of experts, so the plan is as wide as the most wanted
-/// token needs; a token's experts stand in ascending order. Padding is never taken and does not count. Whether a token is taken depends on the tokens beside and after it.
+/// Scores are the softmax over experts; of equal ones the first tokens are taken. A token may have any number of experts, so the plan has a slot for each:
+/// slot e of a token is expert e, or not used. Padding is never taken and does not count. Whether a token is taken depends on the tokens beside and after it.
 /// </remarks>
 /// <param name="projection">Gives the logits.</param>
 /// <param name="rule">How many tokens, among which.</param>
@@ -35,46 +35,30 @@ public sealed class ExpertChoiceRouter(IRouterProjection projection, ExpertChoic
 {
     private float[] _column = []; // scores of one expert in a group
     private int[] _rows = []; // real rows of a group
-    private int[] _numExperts = []; // number of experts of each token
-    private bool[] _isTaken = []; // [tokens, experts]
 
     /// <inheritdoc/>
     public RoutingPlan Route(Tensor x, ForwardContext context)
     {
         Tensor logits = projection.Forward(x, context); // [tokens, experts]
         Tensor probs = Op.Softmax(logits, out _, context); // [tokens, experts]
-        int width = Choose(probs, context.Batch);
-        int slots = probs.Rows * width;
-        int[] expertIds = context.Indices.Rent(slots);
-        ListExperts(width, probs.Columns, expertIds.AsSpan(0, slots));
-        Tensor weights = Op.WeighChosen(probs, width, expertIds.AsSpan(0, slots), new WeightRule(0f, scale), context); // [tokens, most experts of a token]
+        int[] expertIds = context.Indices.Rent(probs.Data.Length);
+        Span<int> chosen = expertIds.AsSpan(0, probs.Data.Length);
+        Choose(probs, context.Batch, chosen);
+        Tensor weights = Op.WeighChosen(probs, probs.Columns, chosen, new WeightRule(0f, scale), context); // [tokens, experts]
         return new RoutingPlan(probs.Columns, expertIds, weights, null); // loads are equal by definition: no balance loss has anything to act on
     }
 
-    // Marks what is taken and returns the most experts that a token has, at least 1.
-    private int Choose(Tensor probs, TokenBatch batch)
+    private void Choose(Tensor probs, TokenBatch batch, Span<int> expertIds)
     {
-        (int tokens, int experts) = (probs.Rows, probs.Columns);
-        Array.Resize(ref _column, Math.Max(_column.Length, tokens));
-        Array.Resize(ref _rows, Math.Max(_rows.Length, tokens));
-        Array.Resize(ref _numExperts, Math.Max(_numExperts.Length, tokens));
-        Array.Resize(ref _isTaken, Math.Max(_isTaken.Length, checked(tokens * experts)));
-        Array.Clear(_isTaken, 0, tokens * experts);
-        Array.Clear(_numExperts, 0, tokens);
+        Array.Resize(ref _column, Math.Max(_column.Length, probs.Rows));
+        Array.Resize(ref _rows, Math.Max(_rows.Length, probs.Rows));
+        expertIds.Fill(-1);
         int groups = rule.IsPerSequence ? batch.NumSequences : 1;
         for (int group = 0; group < groups; group++)
         {
-            (int begin, int count) = rule.IsPerSequence ? batch.Sequence(group) : (0, tokens);
-            Take(probs, RealRows(batch, begin, count));
+            (int begin, int count) = rule.IsPerSequence ? batch.Sequence(group) : (0, probs.Rows);
+            Take(probs, RealRows(batch, begin, count), expertIds);
         }
-
-        int most = 1;
-        foreach (int count in _numExperts.AsSpan(0, tokens))
-        {
-            most = Math.Max(most, count);
-        }
-
-        return most;
     }
 
     private ReadOnlySpan<int> RealRows(TokenBatch batch, int begin, int count)
@@ -92,7 +76,7 @@ public sealed class ExpertChoiceRouter(IRouterProjection projection, ExpertChoic
     }
 
     // Everything above the last score that still has a place, then the first of those equal to it.
-    private void Take(Tensor probs, ReadOnlySpan<int> rows)
+    private void Take(Tensor probs, ReadOnlySpan<int> rows, Span<int> expertIds)
     {
         int experts = probs.Columns;
         int capacity = rule.Capacity(rows.Length, experts);
@@ -121,25 +105,7 @@ public sealed class ExpertChoiceRouter(IRouterProjection projection, ExpertChoic
             {
                 if (column[index] > last || (column[index] == last && equal-- > 0))
                 {
-                    _isTaken[(rows[index] * experts) + expert] = true;
-                    _numExperts[rows[index]]++;
-                }
-            }
-        }
-    }
-
-    private void ListExperts(int width, int experts, Span<int> expertIds)
-    {
-        expertIds.Fill(-1);
-        for (int token = 0; token < expertIds.Length / width; token++)
-        {
-            int slot = token * width;
-            ReadOnlySpan<bool> isTaken = _isTaken.AsSpan(token * experts, experts);
-            for (int expert = 0; expert < experts; expert++)
-            {
-                if (isTaken[expert])
-                {
-                    expertIds[slot++] = expert;
+                    expertIds[(rows[index] * experts) + expert] = expert;
                 }
             }
         }
