@@ -36,6 +36,6 @@ public static partial class Op
         public Tensor Logits = null!;
         public Tensor Slopes = null!;
 
-        public override void Backward(ForwardContext context) => Elementwise.Accumulate(context.Workers, Slopes.Data, AddToGradient(Logits, context));
+        public override void Backward(ForwardContext context) => Elementwise.Accumulate(context.Workers, Slopes.Data, GradientOf(Logits, context));
     }
 }

@@ -48,7 +48,7 @@ public static partial class Op
 
             int targets = context.Batch.CountTargets();
             double share = Rule.IsMean ? 1.0 / Math.Max(1, targets) : 1;
-            Span<float> gradient = AddToGradient(Logits, context);
+            Span<float> gradient = GradientOf(Logits, context);
             double loss = 0;
             for (int row = 0; row < losses.Length; row++)
             {
