@@ -206,7 +206,7 @@ internal unsafe partial struct AttentionForward : IWorkerJob
     {
         float** pages = Tables![task.Segment].Pointer + (first / Block); // the caller checked for null
         float* page = *pages;
-        nint ahead = (first / Block) + 1 < task.BlockEnd ? (nint)(pages[1] - page) : 0;
+        nint ahead = (first / Block) + 1 < task.BlockEnd ? (nint)(pages[1] - page) : ToNextHead(task, page);
         float* keys = page + Paged.Offset + (task.KeyValueHead * Paged.KeyHeadStep);
         float* values = page + Paged.Values + (task.KeyValueHead * Paged.ValueHeadStep);
         if (Paged.Format == CacheFormat.BFloat16)
@@ -245,6 +245,13 @@ internal unsafe partial struct AttentionForward : IWorkerJob
             Ahead = Paged.IsLatent ? 0 : ahead,
             IsFinite = seeTheSame || AttentionPacking.AreFinite<L, TVector>(values, Paged.ValueStride, count, work.ValueWidth),
         };
+    }
+
+    // Floats from a page to the first one of the head that this worker takes next, if all take turns; 0 when it has none.
+    private readonly nint ToNextHead(in AttentionTask task, float* page)
+    {
+        bool isNext = task.KeyValueHead + Workers.Workers < Heads.NumKeyValueHeads && Paged.KeyHeadStep == Paged.ValueHeadStep;
+        return isNext ? (nint)(Tables![task.Segment].Pointer[task.BlockBegin] - page) + (nint)(Workers.Workers * Paged.KeyHeadStep) : 0;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -7,6 +7,8 @@ public static unsafe class PagedRows
 {
     // A worker's share should be long against the start of a job (some microseconds).
     private const int FloatsPerChunk = 32 * 1024;
+    private const int LinesPerChunk = 512;
+    private const int FloatsPerLine = 16;
 
     /// <summary>Writes the rows of every segment behind the tokens that its sequence already has: query row i goes to token KeyCount - QueryCount + i.</summary>
     /// <param name="workers">Worker pool.</param>
@@ -40,8 +42,7 @@ public static unsafe class PagedRows
         fixed (float* ks = k, vs = v)
         {
             Job job = new() { Heads = heads, Segments = segmentsStart, NumSegments = segments.Length, Tables = tables, K = ks, KStride = kStride, V = vs, VStride = vStride };
-            int floats = Math.Max(1, (int)Math.Min(PagedHeads.PageTokens, rows)) * (heads.HeadDim + heads.ValueDim);
-            workers.ForRows(pieces, Math.Max(1, FloatsPerChunk / floats), ref job);
+            workers.ForRows(pieces, Math.Max(1, LinesPerChunk / Lines(heads, (int)Math.Min(PagedHeads.PageTokens, rows))), ref job);
         }
     }
 
@@ -76,6 +77,13 @@ public static unsafe class PagedRows
                 ShapeException.Throw(operation, nameof(segments), $"[KeyBegin 0, KeyCount at least QueryCount and at most {tables[s].Count} pages of {PagedHeads.PageTokens}]", segment.ToString());
             }
         }
+    }
+
+    // Cache lines that some new rows of one head touch: every column of turned keys has a line of its own.
+    private static int Lines(PagedHeads heads, int rows)
+    {
+        int values = rows * heads.ValueStride / FloatsPerLine;
+        return Math.Max(1, heads.IsLatent ? values : values + (heads.HeadDim * ((rows + FloatsPerLine - 1) / FloatsPerLine)));
     }
 
     // Pages that a segment's new rows touch.
