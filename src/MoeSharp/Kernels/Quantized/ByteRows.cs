@@ -20,8 +20,8 @@ public enum ActivationPrecision
 /// <remarks>
 /// x is about scale * byte with scale = largest magnitude / 127 and byte = round(x / scale), ties to even. A unit's output term is
 /// weight scale * scale * (exact integer sum), so every instruction set gives the same bits.
-/// A unit in memory: scale float32, the negative sum of the bytes as int32, sums of the halves as two int16, 32 bytes, then, where a layout asks for them, pairs: the bytes as
-/// int16, [2, 16], those of even columns before those of odd ones.
+/// A unit in memory: scale float32, the negative sum of the bytes as int32, sums of the halves as two int16, four times the negative sum as int16 twice, 32 bytes, then, where
+/// a layout asks for them, pairs: the bytes as int16, [2, 16], those of even columns before those of odd ones.
 /// </remarks>
 internal unsafe struct ByteRows
 {
@@ -34,8 +34,14 @@ internal unsafe struct ByteRows
     /// <summary>Where the sums of a unit's halves start.</summary>
     public const int HalfSums = 8;
 
+    /// <summary>Where the start of sums in two lanes of 16 bits stands, for small codes around two to the power of <see cref="SmallZeroBits"/>.</summary>
+    public const int SmallStart = 12;
+
+    /// <summary>See <see cref="SmallStart"/>.</summary>
+    public const int SmallZeroBits = 3;
+
     /// <summary>Where a unit's bytes start.</summary>
-    public const int Bytes = 12;
+    public const int Bytes = 16;
 
     /// <summary>Where a unit's pairs of even columns start.</summary>
     public const int EvenPairs = Bytes + UnitColumns;
@@ -123,6 +129,8 @@ internal unsafe struct ByteRows
         *(float*)unit = scale;
         *(int*)(unit + NegativeSum) = -(lower + upper);
         *(int*)(unit + HalfSums) = (lower & 0xFFFF) | (upper << 16);
+        int start = -(lower + upper) << (SmallZeroBits - 1);
+        *(int*)(unit + SmallStart) = (start & 0xFFFF) | (start << 16);
         Vector256<sbyte> rounded = Vector256.Narrow(Vector256.Narrow(i0, i1), Vector256.Narrow(i2, i3));
         rounded.AsByte().Store(unit + Bytes);
         if (hasPairs)

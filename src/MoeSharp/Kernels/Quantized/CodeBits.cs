@@ -32,9 +32,8 @@ internal static unsafe class CodeBits
         where F : unmanaged
     {
         V both = L.Load(unit + (g * Vector));
-        V mask = L.BroadcastByte(0x0F);
-        c0 = L.And(both, mask);
-        c1 = L.And(L.ShiftRight(both, 4), mask);
+        c0 = L.And(both, L.BroadcastByte(0x0F));
+        c1 = L.UpperNibbles(both);
     }
 
     /// <summary>Groups g and g + 4 of nibbles with a fifth bit.</summary>

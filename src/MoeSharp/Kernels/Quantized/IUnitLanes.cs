@@ -56,6 +56,9 @@ internal unsafe interface IUnitLanes<V, F>
     /// <summary>Shifts 16-bit lanes; callers mask what crosses bytes.</summary>
     static abstract V ShiftLeft(V value, int bits);
 
+    /// <summary>The upper four bits of every byte.</summary>
+    static abstract V UpperNibbles(V value);
+
     /// <summary>table[index] for every byte; indices below 16.</summary>
     static abstract V Lookup(Vector128<byte> table, V index);
 

@@ -39,6 +39,9 @@ internal readonly unsafe struct UnitLanes128 : IUnitLanes<Vector128<byte>, Vecto
     public static Vector128<byte> ShiftLeft(Vector128<byte> value, int bits) => Vector128.ShiftLeft(value.AsUInt16(), bits).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> UpperNibbles(Vector128<byte> value) => ShiftRight(value, 4) & Vector128.Create((byte)0x0F);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Lookup(Vector128<byte> table, Vector128<byte> index) => Vector128.Shuffle(table, index);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

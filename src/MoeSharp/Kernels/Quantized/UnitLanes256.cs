@@ -127,6 +127,9 @@ internal readonly unsafe struct UnitLanes256<D> : IUnitLanes<Vector256<byte>, Ve
     public static Vector256<byte> ShiftLeft(Vector256<byte> value, int bits) => Vector256.ShiftLeft(value.AsUInt16(), bits).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> UpperNibbles(Vector256<byte> value) => ShiftRight(value, 4) & Vector256.Create((byte)0x0F);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Lookup(Vector128<byte> table, Vector256<byte> index) => Avx2.Shuffle(Vector256.Create(table, table), index);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

