@@ -43,9 +43,9 @@ public sealed record EmOptions
             wrong.Add($"variance floor {VarianceFloor} must be positive");
         }
 
-        if (LineSearchHalvings < 0)
+        if (LineSearchHalvings is < 0 or > 1000)
         {
-            wrong.Add($"line search halvings {LineSearchHalvings} must be 0 or more");
+            wrong.Add($"line search halvings {LineSearchHalvings} must be 0 to 1000");
         }
 
         if (!(PosteriorFloor > 0 && PosteriorFloor < 1))

@@ -15,7 +15,7 @@ internal static class PicturePage
         main{max-width:960px;margin:0 auto;padding:22px 16px 48px}
         h1{font-size:1.5rem;margin:0 0 6px}h2{font-size:1.1rem;margin:30px 0 8px}p{margin:6px 0;max-width:80ch}
         .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;margin:10px 0;overflow-x:auto}
-        .card svg{display:block;width:100%;height:auto;min-width:320px}
+        .card svg{display:block;width:100%;height:auto;min-width:560px}
         .soft{color:var(--soft)}
         table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
         th,td{text-align:right;padding:4px 8px;border-bottom:1px solid var(--line);white-space:nowrap}th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:550}

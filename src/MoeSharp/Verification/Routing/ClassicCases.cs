@@ -1,72 +1,37 @@
-using System.Text.Json;
 using MoeSharp.Classic;
+using MoeSharp.Kernels;
 
 namespace MoeSharp.Verification.Routing;
 
-/// <summary>Computes what a case of the classic kinds expects: mixtures of local experts (1991) and hierarchical mixtures (1994).</summary>
+/// <summary>Cases of the classic mixtures: local experts (1991) and trees of experts (1994).</summary>
 internal static class ClassicCases
 {
-    private static readonly (string Kind, Func<JsonElement, JsonElement, Dictionary<string, double[]>> Compute)[] s_kinds =
-    [
-        ("classic/mixture_1991", (_, inputs) => Mixture(inputs)),
-        ("classic/hme_e_step", Expectation),
-        ("classic/hme_m_step", OneStep),
-        ("classic/hme_em", Iterations),
-    ];
+    private const int MostIterations = 10_000; // of expectation maximisation; real cases have ten
 
-    /// <summary>Kinds that this class knows.</summary>
-    public static IEnumerable<string> Kinds => s_kinds.Select(kind => kind.Kind);
-
-    /// <summary>Every value of a case, by the name under which it is expected; rows one after another, NaN for null.</summary>
-    /// <param name="fixture">The case, parsed.</param>
-    /// <exception cref="FileFormatException">The kind is not a classic one.</exception>
-    public static IReadOnlyDictionary<string, double[]> Compute(JsonElement fixture)
+    /// <summary>Gate, posteriors, the three errors and their gradients.</summary>
+    public static void CheckMixture(RoutingCase fixture, WorkerPool workers)
     {
-        string? name = fixture.GetProperty("kind").GetString();
-        int kind = Array.FindIndex(s_kinds, known => known.Kind == name);
-        return kind >= 0
-            ? s_kinds[kind].Compute(fixture.GetProperty("config"), fixture.GetProperty("inputs"))
-            : throw new FileFormatException($"'{name}' is no kind of a classic case; known are {string.Join(", ", Kinds)}");
-    }
-
-    /// <summary>Compares every expected field of a case.</summary>
-    /// <param name="fixture">The case, parsed.</param>
-    /// <returns>One comparison per expected field; a field that is not computed has failed.</returns>
-    public static IReadOnlyList<VerificationCheck> Compare(JsonElement fixture)
-    {
-        IReadOnlyDictionary<string, double[]> computed = Compute(fixture);
-        List<VerificationCheck> checks = [];
-        foreach (JsonProperty field in fixture.GetProperty("expected").EnumerateObject())
+        int[] sizes = fixture.Sizes("expert_outputs");
+        if (sizes.Length != 3)
         {
-            double[] expected = Flatten(field.Value);
-            JsonElement tolerance = fixture.GetProperty("tolerance").GetProperty(field.Name);
-            double largest = expected.Where(double.IsFinite).Select(Math.Abs).DefaultIfEmpty(0).Max();
-            double allowed = tolerance.ValueKind == JsonValueKind.String ? 0 : tolerance.GetProperty("abs").GetDouble() + (tolerance.GetProperty("rel").GetDouble() * largest);
-            checks.Add(computed.TryGetValue(field.Name, out double[]? values) && values.Length == expected.Length
-                ? new VerificationCheck(field.Name, "max abs", Largest(values, expected), allowed, $"{expected.Length} values")
-                : new VerificationCheck(field.Name, "not computed", double.PositiveInfinity, allowed, ""));
+            throw new FileFormatException($"expert_outputs is a list of depth {sizes.Length}, not [cases][experts][outputs]");
         }
 
-        return checks;
-    }
-
-    private static Dictionary<string, double[]> Mixture(JsonElement inputs)
-    {
-        double[] outputs = Flatten(inputs.GetProperty("expert_outputs"));
-        double[] logits = Flatten(inputs.GetProperty("gate_logits"));
-        double[] targets = Flatten(inputs.GetProperty("targets"));
-        int count = inputs.GetProperty("targets").GetArrayLength();
-        (int experts, int size) = (logits.Length / count, targets.Length / count);
+        (int count, int experts, int size) = (sizes[0], sizes[1], sizes[2]);
+        double[] outputs = Numbers(fixture, "expert_outputs", count, experts, size);
+        double[] logits = Numbers(fixture, "gate_logits", count, experts);
+        double[] targets = Numbers(fixture, "targets", count, size);
         double[] gate = (double[])logits.Clone();
         double[] posteriors = new double[logits.Length];
-        Dictionary<string, double[]> computed = new() { ["gate"] = gate, ["posteriors"] = posteriors };
         for (int index = 0; index < count; index++)
         {
             LogWeights.Normalize(gate.AsSpan(index * experts, experts));
             ExpertErrors.Posteriors(outputs.AsSpan(index * experts * size, experts * size), logits.AsSpan(index * experts, experts), targets.AsSpan(index * size, size), posteriors.AsSpan(index * experts, experts));
         }
 
-        foreach ((ExpertError kind, string name) in new[] { (ExpertError.Cooperative, "cooperative"), (ExpertError.Competitive, "competitive"), (ExpertError.Mixture, "mixture") })
+        fixture.Compare("gate", gate);
+        fixture.Compare("posteriors", posteriors);
+        foreach (ExpertError kind in Enum.GetValues<ExpertError>())
         {
             double[] errors = new double[count];
             double[] outputGradient = new double[outputs.Length];
@@ -78,20 +43,20 @@ internal static class ClassicCases
                 errors[index] = ExpertErrors.Evaluate(kind, outputs.AsSpan()[row], logits.AsSpan()[gateRow], targets.AsSpan(index * size, size), outputGradient.AsSpan()[row], logitGradient.AsSpan()[gateRow]);
             }
 
-            computed[$"{name}_error"] = errors;
-            computed[$"grad_expert_outputs_of_{name}"] = outputGradient;
-            computed[$"grad_gate_logits_of_{name}"] = logitGradient;
+            string name = kind.ToString().ToLowerInvariant();
+            fixture.Compare($"{name}_error", errors);
+            fixture.Compare($"grad_expert_outputs_of_{name}", outputGradient);
+            fixture.Compare($"grad_gate_logits_of_{name}", logitGradient);
         }
-
-        return computed;
     }
 
-    private static Dictionary<string, double[]> Expectation(JsonElement config, JsonElement inputs)
+    /// <summary>Posteriors of branches and leaves, and the log-likelihood.</summary>
+    public static void CheckPosteriors(RoutingCase fixture, WorkerPool workers)
     {
-        CaseSet cases = Cases(inputs);
-        HierarchicalMixture tree = Tree(config, inputs);
+        CaseSet cases = Cases(fixture);
+        HierarchicalMixture tree = Tree(fixture);
         TreePosteriors posteriors = new(tree, cases);
-        int low = config.GetProperty("num_branches_low").GetInt32();
+        int low = fixture.Int("num_branches_low");
         double[] conditional = new double[cases.Count * tree.Experts.Count]; // [cases, top, low]
         double[] joint = new double[conditional.Length];
         for (int index = 0; index < cases.Count; index++)
@@ -103,84 +68,84 @@ internal static class ClassicCases
             }
         }
 
-        return new()
+        fixture.Compare("posterior_top", posteriors.Conditionals(0));
+        fixture.Compare("posterior_low", conditional);
+        fixture.Compare("posterior_joint", joint);
+        fixture.Compare("log_likelihood", posteriors.LogLikelihood);
+    }
+
+    /// <summary>Every parameter after one iteration, and the log-likelihood on both sides of it.</summary>
+    public static void CheckStep(RoutingCase fixture, WorkerPool workers)
+    {
+        HierarchicalMixture tree = Tree(fixture);
+        ExpectationMaximization fit = new(tree, Cases(fixture), Options(fixture));
+        fixture.Compare("log_likelihood_before", fit.LogLikelihood);
+        fixture.Compare("newton_step_sizes", fit.Step());
+        fixture.Compare("log_likelihood_after", fit.LogLikelihood);
+        CompareParameters(fixture, tree);
+    }
+
+    /// <summary>The log-likelihood of every iteration, and the parameters at the end.</summary>
+    public static void CheckIterations(RoutingCase fixture, WorkerPool workers)
+    {
+        int iterations = fixture.Int("em_iterations");
+        if (iterations is < 0 or > MostIterations)
         {
-            ["posterior_top"] = posteriors.Conditionals(0),
-            ["posterior_low"] = conditional,
-            ["posterior_joint"] = joint,
-            ["log_likelihood"] = [posteriors.LogLikelihood],
-        };
+            throw new FileFormatException($"em_iterations {iterations} must be 0 to {MostIterations}");
+        }
+
+        HierarchicalMixture tree = Tree(fixture);
+        fixture.Compare("log_likelihoods", [.. new ExpectationMaximization(tree, Cases(fixture), Options(fixture)).Run(iterations, double.NegativeInfinity)]);
+        CompareParameters(fixture, tree);
     }
 
-    private static Dictionary<string, double[]> OneStep(JsonElement config, JsonElement inputs)
+    private static void CompareParameters(RoutingCase fixture, HierarchicalMixture tree)
     {
-        HierarchicalMixture tree = Tree(config, inputs);
-        ExpectationMaximization em = new(tree, Cases(inputs), Options(config));
-        double before = em.LogLikelihood;
-        Dictionary<string, double[]> computed = new() { ["newton_step_sizes"] = em.Step() };
-        computed["log_likelihood_before"] = [before];
-        computed["log_likelihood_after"] = [em.LogLikelihood];
-        AddParameters(tree, computed);
-        return computed;
+        fixture.Compare("gate_top", tree.Gates[0].Weights.ToArray());
+        fixture.Compare("gate_low", [.. tree.Gates.Skip(1).SelectMany(gate => gate.Weights.ToArray())]);
+        fixture.Compare("experts", [.. tree.Experts.Cast<GaussianExpert>().SelectMany(expert => expert.Coefficients.ToArray())]);
+        fixture.Compare("covariances", [.. tree.Experts.Cast<GaussianExpert>().SelectMany(expert => expert.Covariance.ToArray())]);
     }
 
-    private static Dictionary<string, double[]> Iterations(JsonElement config, JsonElement inputs)
+    private static HierarchicalMixture Tree(RoutingCase fixture)
     {
-        HierarchicalMixture tree = Tree(config, inputs);
-        ExpectationMaximization em = new(tree, Cases(inputs), Options(config));
-        Dictionary<string, double[]> computed = new() { ["log_likelihoods"] = [.. em.Run(config.GetProperty("em_iterations").GetInt32(), double.NegativeInfinity)] };
-        AddParameters(tree, computed);
-        return computed;
-    }
-
-    private static void AddParameters(HierarchicalMixture tree, Dictionary<string, double[]> computed)
-    {
-        computed["gate_top"] = tree.Gates[0].Weights.ToArray();
-        computed["gate_low"] = [.. tree.Gates.Skip(1).SelectMany(gate => gate.Weights.ToArray())];
-        computed["experts"] = [.. tree.Experts.Cast<GaussianExpert>().SelectMany(expert => expert.Coefficients.ToArray())];
-        computed["covariances"] = [.. tree.Experts.Cast<GaussianExpert>().SelectMany(expert => expert.Covariance.ToArray())];
-    }
-
-    private static HierarchicalMixture Tree(JsonElement config, JsonElement inputs)
-    {
-        int top = config.GetProperty("num_branches_top").GetInt32();
-        int low = config.GetProperty("num_branches_low").GetInt32();
-        int inputSize = config.GetProperty("input_size").GetInt32();
-        int outputSize = config.GetProperty("output_size").GetInt32();
-        MultinomialLogit gate = new(Flatten(inputs.GetProperty("gate_top")), top, inputSize);
-        IEnumerable<MultinomialLogit> lower = Flatten(inputs.GetProperty("gate_low")).Chunk(low * inputSize).Select(weights => new MultinomialLogit(weights, low, inputSize));
-        IEnumerable<IExpertModel> experts = Flatten(inputs.GetProperty("experts")).Chunk(outputSize * inputSize)
-            .Zip(Flatten(inputs.GetProperty("covariances")).Chunk(outputSize * outputSize), (coefficients, covariance) => new GaussianExpert(coefficients, covariance, inputSize, outputSize));
+        (int top, int low) = (fixture.Int("num_branches_top"), fixture.Int("num_branches_low"));
+        (int inputs, int outputs) = (fixture.Int("input_size"), fixture.Int("output_size"));
+        MultinomialLogit gate = new(Numbers(fixture, "gate_top", top, inputs), top, inputs);
+        IEnumerable<MultinomialLogit> lower = Numbers(fixture, "gate_low", top, low, inputs).Chunk(low * inputs).Select(weights => new MultinomialLogit(weights, low, inputs));
+        IEnumerable<IExpertModel> experts = Numbers(fixture, "experts", top, low, outputs, inputs).Chunk(outputs * inputs)
+            .Zip(Numbers(fixture, "covariances", top, low, outputs, outputs).Chunk(outputs * outputs), (coefficients, covariance) => new GaussianExpert(coefficients, covariance, inputs, outputs));
         return new HierarchicalMixture([top, low], [gate, .. lower], [.. experts]);
     }
 
-    private static CaseSet Cases(JsonElement inputs) => new(
-        Flatten(inputs.GetProperty("x")), inputs.GetProperty("x")[0].GetArrayLength(), Flatten(inputs.GetProperty("y")), inputs.GetProperty("y")[0].GetArrayLength());
-
-    private static EmOptions Options(JsonElement config) => new()
+    private static CaseSet Cases(RoutingCase fixture)
     {
-        Ridge = config.GetProperty("ridge").GetDouble(),
-        VarianceFloor = config.GetProperty("variance_floor").GetDouble(),
-        LineSearchHalvings = config.GetProperty("line_search_halvings").GetInt32(),
+        int count = fixture.Sizes("x")[0];
+        (int inputs, int outputs) = (fixture.Int("input_size"), fixture.Int("output_size"));
+        return new CaseSet(Numbers(fixture, "x", count, inputs), inputs, Numbers(fixture, "y", count, outputs), outputs);
+    }
+
+    private static EmOptions Options(RoutingCase fixture) => new()
+    {
+        Ridge = fixture.Number("ridge"),
+        VarianceFloor = fixture.Number("variance_floor"),
+        LineSearchHalvings = fixture.Int("line_search_halvings"),
     };
 
-    private static double[] Flatten(JsonElement value) => value.ValueKind switch
+    // The numbers of an input, which must be as many as its sizes say; none of these may be zero.
+    private static double[] Numbers(RoutingCase fixture, string input, params ReadOnlySpan<int> sizes)
     {
-        JsonValueKind.Array => [.. value.EnumerateArray().SelectMany(Flatten)],
-        JsonValueKind.Null => [double.NaN],
-        _ => [value.GetDouble()],
-    };
-
-    // NaN stands for null: it must be expected where it is computed.
-    private static double Largest(double[] values, double[] expected)
-    {
-        double largest = 0;
-        for (int i = 0; i < values.Length; i++)
+        double[] numbers = fixture.Doubles(input);
+        double wanted = 1;
+        bool isPositive = true;
+        foreach (int size in sizes)
         {
-            double difference = double.IsNaN(values[i]) && double.IsNaN(expected[i]) ? 0 : Math.Abs(values[i] - expected[i]);
-            largest = double.IsNaN(difference) ? double.PositiveInfinity : Math.Max(largest, difference);
+            wanted *= size;
+            isPositive &= size > 0;
         }
 
-        return largest;
+        return isPositive && wanted == numbers.Length
+            ? numbers
+            : throw new FileFormatException($"{input} has {numbers.Length} numbers, which are not {string.Join(" x ", sizes.ToArray())}");
     }
 }

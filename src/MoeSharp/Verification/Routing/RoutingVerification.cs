@@ -49,6 +49,10 @@ internal static class RoutingVerification
         ["router/reinforce"] = ReinforceCases.Check,
         ["router/stablemoe_stage1"] = StableMoeCases.CheckFirstStage,
         ["router/stablemoe_stage2"] = StableMoeCases.CheckSecondStage,
+        ["classic/mixture_1991"] = ClassicCases.CheckMixture,
+        ["classic/hme_e_step"] = ClassicCases.CheckPosteriors,
+        ["classic/hme_m_step"] = ClassicCases.CheckStep,
+        ["classic/hme_em"] = ClassicCases.CheckIterations,
     };
 
     private static readonly (string Family, string Reason)[] s_unsupported = [("reshape/", "reshaping of models is not supported")];
