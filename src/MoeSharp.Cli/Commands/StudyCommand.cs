@@ -6,9 +6,6 @@ using MoeSharp.Analysis.Study;
 using MoeSharp.Analysis.Study.Report;
 using MoeSharp.Cli.Study;
 using MoeSharp.Data;
-using MoeSharp.Inference;
-using MoeSharp.Model;
-using MoeSharp.Tokenization;
 
 namespace MoeSharp.Cli.Commands;
 
@@ -36,23 +33,22 @@ internal static class StudyCommand
         string folder = study.Folder(parsed);
         using Interruption interruption = new();
         using OpenedModel opened = arguments.Open(parsed);
-        Tokenizer tokenizer = opened.LoadTokenizer();
-        StudyText text = Cut(source, opened.Model, tokenizer, study.Windows(parsed));
+        string named = arguments.NameOf(parsed);
+        StudyInput input = StudyInput.Read(source, named, opened, study.Windows(parsed));
         using OpenedModel? rival = study.Rival(parsed) is { } name ? arguments.OpenOther(parsed, name) : null;
-        Tokenizer? rivalTokenizer = rival?.LoadTokenizer();
-        bool isSame = rivalTokenizer is null || rivalTokenizer.ContentHash == tokenizer.ContentHash;
+        bool isSame = rival is null || input.Tokenizer is null || rival.LoadTokenizer().ContentHash == input.Tokenizer.ContentHash;
         StudyRequest request = new()
         {
             Plan = plan,
             SwitchedOff = study.SwitchedOff(parsed),
-            Questions = study.Questions(parsed, source) is > 0 and int most ? FactQuestion.From(FactTable.Create(source.CorpusSeed, SyntheticCorpus.DefaultEntitiesPerKind), tokenizer, most) : [],
+            Questions = Questions(study.Questions(parsed, source), source, input),
             Rival = rival is null ? null : new StudySubject(study.Rival(parsed)!, rival.Model), // named, because there is one
             RivalReadsSameTokens = isSame,
-            RivalText = isSame ? null : Cut(source, rival!.Model, rivalTokenizer!, study.Windows(parsed)), // another tokenizer is a rival's
+            RivalText = isSame ? null : StudyInput.Read(source, study.Rival(parsed)!, rival!, study.Windows(parsed)).Text, // another tokenizer is a rival's
             Progress = StudyProgressLine.Create(),
         };
-        StudyResult result = ModelStudy.Run(new StudySubject(arguments.NameOf(parsed), opened.Model), text, source.Name, new TokenNames(tokenizer), request, opened.Workers, interruption.Token);
-        result = result with { Saturation = RunSaturation.Measure(arguments.NameOf(parsed), opened.Model, opened.Folder, text, opened.Workers, interruption.Token) };
+        StudyResult result = ModelStudy.Run(new StudySubject(named, opened.Model), input.Text, source.Name, new TokenNames(input.Tokenizer), request, opened.Workers, interruption.Token);
+        result = result with { Floor = input.Floor, Saturation = RunSaturation.Measure(named, opened.Model, opened.Folder, input.Text, opened.Workers, interruption.Token) };
         StudyProgressLine.Clear();
         Write(result, folder);
         StudyReport.Write(folder, result);
@@ -68,11 +64,16 @@ internal static class StudyCommand
         return CommandLine.Done;
     }
 
-    private static StudyText Cut(StudySource source, LanguageModel model, Tokenizer tokenizer, EvaluationOptions options)
+    private static IReadOnlyList<FactQuestion> Questions(int most, StudySource source, StudyInput input)
     {
-        using Kernels.WorkerPool none = new(1);
-        using Evaluator evaluator = new(model, tokenizer, options, none); // checks the window, and that model and tokenizer belong together
-        return new StudyText(source.Read(tokenizer), evaluator.ContextLength, evaluator.Stride, options.RowsPerPass);
+        if (most == 0)
+        {
+            return [];
+        }
+
+        return input.Tokenizer is { } tokenizer
+            ? FactQuestion.From(FactTable.Create(source.CorpusSeed, SyntheticCorpus.DefaultEntitiesPerKind), tokenizer, most)
+            : throw new ConfigurationException($"--facts asks about the embedded corpus; a model of {source.Language} knows nothing of it. Leave it out.");
     }
 
     private static void Write(StudyResult result, string folder)

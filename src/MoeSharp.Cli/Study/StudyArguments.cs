@@ -12,7 +12,7 @@ internal sealed class StudyArguments
     private const int DefaultTokens = 32768;
     private const int DefaultQuestions = 192;
 
-    private readonly Option<string[]> _data = new("--data") { Description = "Files, folders or globs; .jsonl holds one text per line, anything else one per file. Or: embedded, the built-in corpus.", Required = true, AllowMultipleArgumentsPerToken = true };
+    private readonly Option<string[]> _data = new("--data") { Description = "Files, folders or globs; .jsonl holds one text per line, anything else one per file. Or: embedded, the built-in corpus; pair, shared_key or dialect, lines of the language that a run of moe compare was trained on.", Required = true, AllowMultipleArgumentsPerToken = true };
     private readonly Option<string> _textField = new("--text-field") { Description = "Field of a .jsonl record that holds the text.", DefaultValueFactory = _ => "text" };
     private readonly Option<string> _domainField = new("--domain-field") { Description = "Field of a .jsonl record that names its domain. Without it, several files are a domain each.", DefaultValueFactory = _ => "domain" };
     private readonly Option<ulong> _corpusSeed = new("--corpus-seed") { Description = "Seed of the embedded corpus that the model was trained on.", DefaultValueFactory = _ => 7 };

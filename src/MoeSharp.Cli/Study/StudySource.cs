@@ -12,6 +12,8 @@ internal sealed record StudySource
     /// <summary>What <c>--data</c> calls the embedded corpus.</summary>
     public const string Embedded = "embedded";
 
+    private static readonly string[] s_languages = ["pair", "shared_key", "dialect"];
+
     private const long TrainedBytes = 8_000_000; // of the embedded corpus: a quickstart trains on the first 6 MB
     private const int BytesPerToken = 4; // rough, to spread a sample over long texts
 
@@ -30,11 +32,15 @@ internal sealed record StudySource
     /// <summary>Most tokens.</summary>
     public int MostTokens { get; init; }
 
+    /// <summary>The generated language that is asked for, or null for text.</summary>
+    public string? Language => Data.Count == 1 && s_languages.Contains(Data[0]) ? Data[0] : null;
+
     /// <summary>Whether the text is the embedded corpus.</summary>
     public bool IsEmbedded => Data.Count == 1 && Data[0] == Embedded;
 
     /// <summary>The text in words.</summary>
-    public string Name => IsEmbedded ? string.Create(CultureInfo.InvariantCulture, $"embedded corpus, seed {CorpusSeed}, beyond its first {TrainedBytes / 1e6:0} MB") : string.Join(", ", Data);
+    public string Name => IsEmbedded ? string.Create(CultureInfo.InvariantCulture, $"embedded corpus, seed {CorpusSeed}, beyond its first {TrainedBytes / 1e6:0} MB")
+        : Language is { } language ? $"generated lines of {language}" : string.Join(", ", Data);
 
     /// <summary>Reads and encodes the text.</summary>
     /// <param name="tokenizer">Tokenizer of the model.</param>

@@ -19,6 +19,11 @@ public static class StudyJson
         json.WriteString("standard_error_over", result.Curves.Baseline.ErrorUnit == Inference.ErrorUnit.Document ? "documents" : "windows");
         WriteEstimate(json, "loss", result.Curves.Baseline.Loss);
         WriteFinite(json, "bits_per_byte", result.Curves.Baseline.BitsPerByte);
+        if (result.Floor is { } floor)
+        {
+            json.WriteNumber("floor", floor);
+        }
+
         WriteFinite(json, "recording_seconds", result.RecordingSeconds);
         WriteFinite(json, "further_seconds", result.FurtherSeconds);
         WriteCurves(json, result.Curves);

@@ -18,6 +18,9 @@ public sealed record StudyResult
     /// <summary>The text.</summary>
     public required StudyText Text { get; init; }
 
+    /// <summary>Loss of a model that knows the truth, nats per token, where it is known: no change can bring the loss below it.</summary>
+    public double? Floor { get; init; }
+
     /// <summary>Tokens as people read them.</summary>
     public required TokenNames Tokens { get; init; }
 

@@ -37,6 +37,7 @@ public static class StudySummary
         StudyLosses losses = result.Curves.Baseline;
         string unit = losses.ErrorUnit == ErrorUnit.Document ? "documents" : "windows";
         string bits = double.IsNaN(losses.BitsPerByte) ? "" : Text($", {losses.BitsPerByte:0.000} bits per byte");
+        bits = result.Floor is { } floor ? Text($" (the truth itself costs {floor:0.0000})") : bits;
         return Text($"Loss {Pair(losses.Loss)} nats per token{bits}, over {result.Text.NumScored} tokens; standard errors here and below are over {unit}, differences are paired.");
     }
 
@@ -148,8 +149,13 @@ public static class StudySummary
             : Text($"The other model ({rival.Model}) reads other tokens; its {rival.Curves.Baseline.BitsPerByte:0.000} bits per byte compare with {result.Curves.Baseline.BitsPerByte:0.000}."));
         if (result.Curves.Masked.Count > 1 && rival.Curves.Masked.Count > 1)
         {
-            (StudyPoint mine, StudyPoint theirs) = (result.Curves.Masked[^1], rival.Curves.Masked[^1]);
-            sentences.Add(Text($"With a share of {mine.X:0.###} of the best experts disabled this model's loss rises by {Pair(mine.Increase)}, the other's by {Pair(theirs.Increase)} (at {theirs.X:0.###}): the one that rises more has the less redundant experts."));
+            (StudyPoint mine, StudyPoint theirs) = (result.Curves.Masked[1], rival.Curves.Masked[1]);
+            sentences.Add(Text($"This model's loss rises by {Pair(mine.Increase)} with the {mine.Name}, the other's by {Pair(theirs.Increase)} with the {theirs.Name}: {(mine.Increase.Mean > theirs.Increase.Mean ? "this" : "the other")} model has the less redundant experts."));
+        }
+
+        if (rival.Increase is not null && result.Curves.Fewer.FirstOrDefault(point => point.Loss.Mean <= rival.Curves.Baseline.Loss.Mean) is { Intervention: not null } enough)
+        {
+            sentences.Add(Text($"With {enough.Name} this model is still no worse than the other as it is ({enough.Loss.Mean:0.0000} against {rival.Curves.Baseline.Loss.Mean:0.0000})."));
         }
     }
 

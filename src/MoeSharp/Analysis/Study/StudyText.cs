@@ -1,5 +1,6 @@
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
+using MoeSharp.Training;
 
 namespace MoeSharp.Analysis.Study;
 
@@ -15,6 +16,22 @@ public sealed record StudyDocument(int[] Inputs, int[] Targets, string Domain, l
     /// <param name="domain">Kind of text; empty where unknown.</param>
     /// <param name="bytes">Bytes of all but the first token.</param>
     public static StudyDocument Of(int[] ids, string domain, long bytes) => new(ids[..^1], ids[1..], domain, bytes);
+
+    /// <summary>Held-out lines of a generated language, each a document that is scored where it can be predicted.</summary>
+    /// <param name="truth">Lines.</param>
+    public static IReadOnlyList<StudyDocument> Lines(HeldOutTruth truth)
+    {
+        List<StudyDocument> documents = [];
+        for (int index = 0; index < truth.NumLines; index++)
+        {
+            int[] line = truth.Line(index).ToArray();
+            int[] targets = line[1..];
+            targets.AsSpan(0, truth.Language.FirstTarget - 1).Fill(-1);
+            documents.Add(new StudyDocument(line[..^1], targets, truth.Language.Name, 0));
+        }
+
+        return documents;
+    }
 }
 
 /// <summary>Rows of a document that go through the model together.</summary>

@@ -152,6 +152,16 @@ public static class ComparisonConfigJson
         return corpus with { Settings = settings };
     }
 
+    /// <summary>The generated language that a run was trained on, from the section text.language of its run.json, or with its usual settings.</summary>
+    /// <param name="kind">Kind of language: pair, shared_key or dialect.</param>
+    /// <param name="settings">The section, or null for usual settings.</param>
+    /// <exception cref="ConfigurationException">A setting is out of range.</exception>
+    public static KnownLanguage Language(string kind, JsonObject? settings)
+    {
+        using JsonDocument document = JsonDocument.Parse(settings?.ToJsonString() ?? "{}");
+        return ReadLanguage(new ConfigReader(document.RootElement), kind);
+    }
+
     private static KnownLanguage ReadLanguage(ConfigReader section, string kind)
     {
         switch (kind)
