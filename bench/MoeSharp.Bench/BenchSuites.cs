@@ -9,6 +9,7 @@ public static class BenchSuites
         ["kernels-large"] = Plain(KernelBenchmarks.RunLarge),
         ["tiny"] = Plain(threads => TrainingBenchmarks.Run("tiny", threads)),
         ["small"] = Plain(threads => TrainingBenchmarks.Run("small", threads)),
+        ["routers"] = Plain(RouterBenchmarks.Run),
         ["layer16b"] = Plain(LayerBenchmarks.Run),
         ["attention"] = Plain(AttentionBenchmarks.Run),
         ["elementwise"] = Plain(ElementwiseBenchmarks.Run),

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using MoeSharp.Execution;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 
 namespace MoeSharp.Training;
 
@@ -140,6 +141,7 @@ public sealed record TrainingConfig
         require(!usesDevices || Balance.ExpertDevices.Count > 0 || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {moe.NumExperts} routed experts of the model; or say in balance.expert_devices which device each expert is on");
         require(Balance.ExpertDevices.Count == 0 || (Balance.ExpertDevices.Count == moe.NumExperts && Balance.ExpertDevices.All(device => device >= 0 && device < moe.NumExperts)), $"balance.expert_devices must give a device from 0 for each of the {moe.NumExperts} routed experts");
         require(!usesDevices || Balance.NumDeviceGroups > 1 || Balance.ExpertDevices.Count > 0, "balance.device_alpha and communication_alpha need groups of experts: set balance.num_device_groups or expert_devices");
+        require(moe.TopK > 1 || moe.Router is not TopKRouterConfig || (!moe.NormTopKProb && moe.Scoring != RouterScoring.SoftmaxOverChosen), "num_experts_per_tok 1 with weights divided by their sum (norm_topk_prob, or score_order 'top_k_then_softmax') makes every weight 1, so that the router gets no gradient; set norm_topk_prob to false, or use more experts");
         require(moe.Router.HasScores || !Balance.NeedsScores, $"the router '{moe.Router.Name}' scores nothing that a balance loss could act on; set balance.expert_alpha and the other factors to 0");
         require(moe.Router.HasChoiceChances || Balance.LoadAlpha == 0, $"balance.load_alpha is for routers whose choices carry noise (noisy_top_k); '{moe.Router.Name}' has none, so set it to 0");
         require(moe.Scoring != RouterScoring.Sigmoid || Balance.ZLossAlpha == 0, "balance.z_loss_alpha needs a softmax; this model's router scores with a sigmoid, so set it to 0");

@@ -93,6 +93,7 @@ public sealed class RouterConfigTests
     [InlineData("switch")]
     [InlineData("task_level")]
     [InlineData("sinkhorn")]
+    [InlineData("top_k")]
     public void Dividing_one_weight_by_itself_is_refused_because_the_router_would_learn_nothing(string router)
     {
         string message = Assert.Throws<ConfigurationException>(() => Load("model.num_experts_per_tok=1", "model.norm_topk_prob=true", $"model.moesharp.router={router}")).Message;

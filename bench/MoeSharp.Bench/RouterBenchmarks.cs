@@ -1,0 +1,66 @@
+using MoeSharp.Execution;
+using MoeSharp.Kernels;
+using MoeSharp.Model;
+using MoeSharp.Tensors;
+using MoeSharp.Training;
+
+namespace MoeSharp.Bench;
+
+/// <summary>What each router costs: its share of a training step, its backward and its balance losses included.</summary>
+/// <remarks>The model is <c>quickstart</c>'s with 16 experts of 128, eight sequences of 256 random tokens. Random tokens leave the experts unevenly loaded.</remarks>
+public static class RouterBenchmarks
+{
+    private const int Warmups = 3;
+    private const int Steps = 12;
+    private const int Sequences = 8;
+    private const int SequenceLength = 256;
+
+    // Name -> settings over those of the model.
+    private static readonly (string Name, string[] Settings)[] s_routers =
+    [
+        ("top_k", ["model.num_experts_per_tok=2"]),
+        ("switch", ["model.moesharp.router=switch", "model.norm_topk_prob=false", "model.num_experts_per_tok=1"]),
+        ("gshard", ["model.moesharp.router=gshard", "model.num_experts_per_tok=2"]),
+        ("gshard_sampling", ["model.moesharp.router=gshard", "model.moesharp.second_expert_policy=sampling", "model.num_experts_per_tok=2"]),
+        ("gshard_capacity", ["model.moesharp.router=gshard", "model.moesharp.expert_capacity=320", "model.num_experts_per_tok=2"]),
+        ("noisy_top_k", ["model.moesharp.router=noisy_top_k", "model.num_experts_per_tok=2"]),
+        ("noisy_top_k_balanced", ["model.moesharp.router=noisy_top_k", "model.num_experts_per_tok=2", "balance.importance_alpha=0.1", "balance.load_alpha=0.1"]),
+        ("hash", ["model.moesharp.router=hash", "model.num_experts_per_tok=1", "balance.expert_alpha=0"]),
+        ("task_level", ["model.moesharp.router=task_level", "model.moesharp.task_tokens=[0,1,2,3]", "model.num_experts_per_tok=2"]),
+    ];
+
+    /// <summary>Times a step with each router.</summary>
+    /// <param name="threads">Most workers used.</param>
+    public static IReadOnlyList<BenchResult> Run(int threads) => [.. s_routers.Select(row => Measure(row.Name, row.Settings, threads))];
+
+    private static BenchResult Measure(string name, string[] settings, int threads)
+    {
+        TrainingConfig config = TrainingConfigJson.Load("quickstart", null, ["model.n_routed_experts=16", "model.n_shared_experts=0", "model.moe_intermediate_size=128", "budget.steps=1", .. settings]);
+        using WorkerPool workers = new(threads);
+        using LanguageModel model = new(config.Model!); // the preset has a model
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
+        using AdamWOptimizer optimizer = new(model.Parameters, config.Optimizer);
+        using ForwardContext context = new(workers);
+        Random random = new(1);
+        TokenBatch batch = TokenBatch.FromSequences([.. Enumerable.Range(0, Sequences).Select(_ => Enumerable.Range(0, SequenceLength).Select(_ => random.Next(model.Config.VocabSize)).ToArray())]);
+        for (int step = 0; step < Warmups + Steps; step++)
+        {
+            if (step == Warmups)
+            {
+                context.Timer.Reset();
+            }
+
+            context.NoiseSeed = (ulong)step;
+            context.Timer.Switch(StepPart.Other);
+            optimizer.ClearGradients();
+            model.ForwardBackward(batch, config.Balance, 1f / batch.Count, 1f, context);
+            context.Timer.Switch(StepPart.Optimizer);
+            optimizer.Step(3e-4f, optimizer.GradientNorm(workers), workers);
+            context.Timer.Switch(StepPart.Idle);
+        }
+
+        double whole = Enum.GetValues<StepPart>().Where(part => part != StepPart.Idle).Sum(context.Timer.Seconds) / Steps;
+        double router = context.Timer.Seconds(StepPart.Router) / Steps;
+        return new BenchResult($"router.{name}", router * 1e3, "ms", whole * 1e3, router / whole);
+    }
+}
