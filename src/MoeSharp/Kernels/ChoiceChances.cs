@@ -1,14 +1,14 @@
+using System.Runtime.CompilerServices;
+
 namespace MoeSharp.Kernels;
 
 /// <summary>The chance that a token would choose an expert if the noise on this expert's logit alone were drawn anew.</summary>
 /// <remarks>
-/// P[t, e] = Phi((clean[t, e] - bar) / deviation[t, e]), bar = the k-th largest noisy logit of the others (Shazeer et al., arXiv 1701.06538, equations 8 and 9).
+/// P[t, e] = Phi(z[t, e]), z = (clean - bar) / deviation, bar = the k-th largest noisy logit of the others (Shazeer et al., arXiv 1701.06538, equations 8 and 9).
 /// Among the k best the bar of a token's expert is the (k + 1)-th largest, elsewhere the k-th. Legend: t token, e expert.
 /// </remarks>
 public static unsafe class ChoiceChances
 {
-    private const int Chunk = 64; // tokens that a worker takes at a time
-
     /// <summary>The probabilities.</summary>
     /// <param name="workers">Worker pool.</param>
     /// <param name="experts">Experts; more than <paramref name="topK"/>.</param>
@@ -17,17 +17,20 @@ public static unsafe class ChoiceChances
     /// <param name="clean">[tokens, experts].</param>
     /// <param name="noisy">[tokens, experts].</param>
     /// <param name="deviation">Standard deviations of the noise, positive, [tokens, experts].</param>
+    /// <param name="z">= what <see cref="Backward"/> needs, [tokens, experts].</param>
     /// <param name="probabilities">=, [tokens, experts].</param>
-    public static void Forward(WorkerPool workers, int experts, int topK, ReadOnlySpan<int> best, ReadOnlySpan<float> clean, ReadOnlySpan<float> noisy, ReadOnlySpan<float> deviation, Span<float> probabilities)
+    public static void Forward(WorkerPool workers, int experts, int topK, ReadOnlySpan<int> best, ReadOnlySpan<float> clean, ReadOnlySpan<float> noisy, ReadOnlySpan<float> deviation, Span<float> z, Span<float> probabilities)
     {
         const string Operation = "ChoiceChances.Forward";
-        int tokens = Check(Operation, experts, topK, best, clean, noisy, deviation);
-        Require.Length(probabilities.Length, clean.Length, Operation, nameof(probabilities));
+        int tokens = Check(Operation, experts, topK, best, deviation);
+        Require.Length(clean.Length, deviation.Length, Operation, nameof(clean));
+        Require.Length(noisy.Length, deviation.Length, Operation, nameof(noisy));
+        Require.Length(z.Length, deviation.Length, Operation, nameof(z));
+        Require.Length(probabilities.Length, deviation.Length, Operation, nameof(probabilities));
         fixed (int* bests = best)
-        fixed (float* cleans = clean, noisies = noisy, deviations = deviation, results = probabilities)
+        fixed (float* cleans = clean, noisies = noisy, deviations = deviation, zs = z, results = probabilities)
         {
-            ForwardJob job = new() { Rows = new Rows { Experts = experts, TopK = topK, Best = bests, Clean = cleans, Noisy = noisies, Deviation = deviations }, P = results };
-            workers.ForRows(tokens, Chunk, ref job);
+            LaneRows.For(workers, tokens, experts, new ForwardJob { Experts = experts, TopK = topK, Best = bests, Clean = cleans, Noisy = noisies, Deviation = deviations, Z = zs, P = results });
         }
     }
 
@@ -36,47 +39,37 @@ public static unsafe class ChoiceChances
     /// <param name="experts">Experts.</param>
     /// <param name="topK">Experts per token.</param>
     /// <param name="best">As forward.</param>
-    /// <param name="clean">As forward.</param>
-    /// <param name="noisy">As forward.</param>
+    /// <param name="z">From forward.</param>
     /// <param name="deviation">As forward.</param>
-    /// <param name="dProbabilities">[tokens, experts].</param>
+    /// <param name="dProbabilities">[tokens, experts]; used up.</param>
     /// <param name="dClean">+=, [tokens, experts].</param>
     /// <param name="dNoisy">+=, [tokens, experts]: the bars move with the noisy logits.</param>
     /// <param name="dDeviation">+=, [tokens, experts].</param>
-    public static void Backward(WorkerPool workers, int experts, int topK, ReadOnlySpan<int> best, ReadOnlySpan<float> clean, ReadOnlySpan<float> noisy, ReadOnlySpan<float> deviation, ReadOnlySpan<float> dProbabilities, Span<float> dClean, Span<float> dNoisy, Span<float> dDeviation)
+    public static void Backward(WorkerPool workers, int experts, int topK, ReadOnlySpan<int> best, ReadOnlySpan<float> z, ReadOnlySpan<float> deviation, Span<float> dProbabilities, Span<float> dClean, Span<float> dNoisy, Span<float> dDeviation)
     {
         const string Operation = "ChoiceChances.Backward";
-        int tokens = Check(Operation, experts, topK, best, clean, noisy, deviation);
-        Require.Length(dProbabilities.Length, clean.Length, Operation, nameof(dProbabilities));
-        Require.Length(dClean.Length, clean.Length, Operation, nameof(dClean));
-        Require.Length(dNoisy.Length, clean.Length, Operation, nameof(dNoisy));
-        Require.Length(dDeviation.Length, clean.Length, Operation, nameof(dDeviation));
+        int tokens = Check(Operation, experts, topK, best, deviation);
+        Require.Length(z.Length, deviation.Length, Operation, nameof(z));
+        Require.Length(dProbabilities.Length, deviation.Length, Operation, nameof(dProbabilities));
+        Require.Length(dClean.Length, deviation.Length, Operation, nameof(dClean));
+        Require.Length(dNoisy.Length, deviation.Length, Operation, nameof(dNoisy));
+        Require.Length(dDeviation.Length, deviation.Length, Operation, nameof(dDeviation));
         fixed (int* bests = best)
-        fixed (float* cleans = clean, noisies = noisy, deviations = deviation, slopes = dProbabilities, dCleans = dClean, dNoisies = dNoisy, dDeviations = dDeviation)
+        fixed (float* zs = z, deviations = deviation, slopes = dProbabilities, dCleans = dClean, dNoisies = dNoisy, dDeviations = dDeviation)
         {
-            BackwardJob job = new()
-            {
-                Rows = new Rows { Experts = experts, TopK = topK, Best = bests, Clean = cleans, Noisy = noisies, Deviation = deviations },
-                DP = slopes,
-                DClean = dCleans,
-                DNoisy = dNoisies,
-                DDeviation = dDeviations,
-            };
-            workers.ForRows(tokens, Chunk, ref job);
+            LaneRows.For(workers, tokens, experts, new BackwardJob { Experts = experts, TopK = topK, Best = bests, Z = zs, Deviation = deviations, DP = slopes, DClean = dCleans, DNoisy = dNoisies, DDeviation = dDeviations });
         }
     }
 
-    private static int Check(string operation, int experts, int topK, ReadOnlySpan<int> best, ReadOnlySpan<float> clean, ReadOnlySpan<float> noisy, ReadOnlySpan<float> deviation)
+    private static int Check(string operation, int experts, int topK, ReadOnlySpan<int> best, ReadOnlySpan<float> deviation)
     {
-        int tokens = clean.Length / experts;
+        int tokens = deviation.Length / experts;
         Require.Length(experts, topK + 1, operation, nameof(experts));
         Require.Length(best.Length, (long)tokens * (topK + 1), operation, nameof(best));
-        Require.Length(noisy.Length, clean.Length, operation, nameof(noisy));
-        Require.Length(deviation.Length, clean.Length, operation, nameof(deviation));
         return tokens;
     }
 
-    private struct Rows
+    private struct ForwardJob : ILaneRows
     {
         public int Experts;
         public int TopK;
@@ -84,70 +77,141 @@ public static unsafe class ChoiceChances
         public float* Clean;
         public float* Noisy;
         public float* Deviation;
-
-        // Expert that sets the bar for e: the (k + 1)-th best for one of the k best, the k-th best for another.
-        public readonly int BarOf(int t, int e)
-        {
-            int* best = Best + ((long)t * (TopK + 1));
-            for (int slot = 0; slot < TopK; slot++)
-            {
-                if (best[slot] == e)
-                {
-                    return best[TopK];
-                }
-            }
-
-            return best[TopK - 1];
-        }
-
-        public readonly double Score(int t, int e, int bar)
-        {
-            long row = (long)t * Experts;
-            return ((double)Clean[row + e] - Noisy[row + bar]) / Deviation[row + e];
-        }
-    }
-
-    private struct ForwardJob : IRowJob
-    {
-        public Rows Rows;
+        public float* Z;
         public float* P;
 
-        public readonly void Run(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
         {
             for (int t = begin; t < end; t++)
             {
-                for (int e = 0; e < Rows.Experts; e++)
+                long row = (long)t * Experts;
+                int* best = Best + ((long)t * (TopK + 1));
+                new Span<float>(Z + row, Experts).Fill(Noisy[row + best[TopK - 1]]); // the bars first
+                for (int slot = 0; slot < TopK; slot++)
                 {
-                    P[((long)t * Rows.Experts) + e] = (float)NormalDistribution.Below(Rows.Score(t, e, Rows.BarOf(t, e)));
+                    Z[row + best[slot]] = Noisy[row + best[TopK]];
+                }
+
+                for (int e = 0; e < Experts; e += L.Count)
+                {
+                    int n = Math.Min(L.Count, Experts - e);
+                    if (n == L.Count)
+                    {
+                        V z = L.Divide(L.Subtract(L.Load(Clean + row + e), L.Load(Z + row + e)), L.Load(Deviation + row + e));
+                        L.Store(Z + row + e, z);
+                        L.Store(P + row + e, Below<L, V>(z));
+                    }
+                    else
+                    {
+                        V divisor = L.KeepFirst(L.LoadFirst(Deviation + row + e, n), n, L.Broadcast(1f));
+                        V z = L.Divide(L.Subtract(L.LoadFirst(Clean + row + e, n), L.LoadFirst(Z + row + e, n)), divisor);
+                        L.StoreFirst(Z + row + e, z, n);
+                        L.StoreFirst(P + row + e, Below<L, V>(z), n);
+                    }
                 }
             }
         }
+
+        // Phi(z) = 1 - erfc(|z| / sqrt 2) / 2 for positive z, erfc(x) = t e^(p(u) - x^2) with t = 2 / (2 + x) and u = t stretched from [1/4, 1] to [-1, 1].
+        // p: Chebyshev interpolation of log(erfc(x) e^(x^2) / t) at 200 nodes, cut after degree 9; error of erfc at most 1.8e-8, beyond x = 6 it is 0.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static V Below<L, V>(V z)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V x = L.Min(L.Broadcast(6f), L.Multiply(L.Broadcast(0.707106781f), L.Max(z, L.Subtract(L.Zero, z))));
+            V t = L.Divide(L.Broadcast(2f), L.Add(L.Broadcast(2f), x));
+            V u = L.MultiplyAdd(t, L.Broadcast(8f / 3f), L.Broadcast(-5f / 3f));
+            V p = L.MultiplyAdd(L.Broadcast(1.2131580e-05f), u, L.Broadcast(5.3070896e-05f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(-0.00019725357f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(-0.00030696280f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(0.0020296118f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(0.00048550462f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(-0.021523777f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(0.0055717447f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(0.51531269f));
+            p = L.MultiplyAdd(p, u, L.Broadcast(-0.50143675f));
+            V tail = L.Multiply(L.Multiply(L.Broadcast(0.5f), t), VectorMath.Exp<L, V>(L.SubtractProduct(x, x, p)));
+            return L.WhereLess(z, L.Zero, tail, L.Subtract(L.Broadcast(1f), tail));
+        }
     }
 
-    private struct BackwardJob : IRowJob
+    private struct BackwardJob : ILaneRows
     {
-        public Rows Rows;
+        private const float InverseSqrt2Pi = 0.39894228f;
+
+        public int Experts;
+        public int TopK;
+        public int* Best;
+        public float* Z;
+        public float* Deviation;
         public float* DP;
         public float* DClean;
         public float* DNoisy;
         public float* DDeviation;
 
-        // z = (clean_e - noisy_bar) / deviation_e, dP/dz = phi(z)
-        public readonly void Run(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
         {
             for (int t = begin; t < end; t++)
             {
-                long row = (long)t * Rows.Experts;
-                for (int e = 0; e < Rows.Experts; e++)
+                long row = (long)t * Experts;
+                int e = 0;
+                for (; e <= Experts - L.Count; e += L.Count)
                 {
-                    int bar = Rows.BarOf(t, e);
-                    double z = Rows.Score(t, e, bar);
-                    double slope = DP[row + e] * NormalDistribution.Density(z) / Rows.Deviation[row + e];
-                    DClean[row + e] += (float)slope;
-                    DNoisy[row + bar] -= (float)slope;
-                    DDeviation[row + e] -= (float)(slope * z);
+                    V z = L.Load(Z + row + e);
+                    V slope = Slope<L, V>(L.Load(DP + row + e), z, L.Load(Deviation + row + e));
+                    L.Store(DP + row + e, slope);
+                    L.Store(DClean + row + e, L.Add(L.Load(DClean + row + e), slope));
+                    L.Store(DDeviation + row + e, L.SubtractProduct(slope, z, L.Load(DDeviation + row + e)));
                 }
+
+                if (e < Experts)
+                {
+                    int n = Experts - e;
+                    V z = L.LoadFirst(Z + row + e, n);
+                    V slope = Slope<L, V>(L.LoadFirst(DP + row + e, n), z, L.KeepFirst(L.LoadFirst(Deviation + row + e, n), n, L.Broadcast(1f)));
+                    L.StoreFirst(DP + row + e, slope, n);
+                    L.StoreFirst(DClean + row + e, L.Add(L.LoadFirst(DClean + row + e, n), slope), n);
+                    L.StoreFirst(DDeviation + row + e, L.SubtractProduct(slope, z, L.LoadFirst(DDeviation + row + e, n)), n);
+                }
+
+                MoveBars(row, Best + ((long)t * (TopK + 1)));
             }
+        }
+
+        // dP/dclean = phi(z) / deviation
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static V Slope<L, V>(V dP, V z, V deviation)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V density = VectorMath.Exp<L, V>(L.Multiply(L.Broadcast(-0.5f), L.Multiply(z, z)));
+            return L.Divide(L.Multiply(L.Multiply(L.Broadcast(InverseSqrt2Pi), dP), density), deviation);
+        }
+
+        // A bar falls away from the clean logits that are measured against it.
+        private readonly void MoveBars(long row, int* best)
+        {
+            (float chosen, float others) = (0f, 0f);
+            for (int slot = 0; slot < TopK; slot++)
+            {
+                chosen += DP[row + best[slot]];
+                DP[row + best[slot]] = 0f;
+            }
+
+            for (int e = 0; e < Experts; e++)
+            {
+                others += DP[row + e];
+            }
+
+            DNoisy[row + best[TopK]] -= chosen;
+            DNoisy[row + best[TopK - 1]] -= others;
         }
     }
 }

@@ -4,7 +4,9 @@ namespace MoeSharp.Kernels;
 /// <remarks>The SplitMix64 finaliser over a Weyl sequence (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Not for secrets.</remarks>
 public struct SplitMix64
 {
-    private const ulong Increment = 0x9E3779B97F4A7C15; // odd number nearest 2^64 / golden ratio
+    internal const ulong Increment = 0x9E3779B97F4A7C15; // odd number nearest 2^64 / golden ratio
+    internal const ulong Multiplier1 = 0xBF58476D1CE4E5B9;
+    internal const ulong Multiplier2 = 0x94D049BB133111EB;
 
     private ulong _state;
 
@@ -46,8 +48,8 @@ public struct SplitMix64
     /// <summary>Scrambles 64 bits: every input bit changes about half of the output bits, and no two inputs give the same output.</summary>
     public static ulong Mix(ulong value)
     {
-        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-        value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
+        value = (value ^ (value >> 30)) * Multiplier1;
+        value = (value ^ (value >> 27)) * Multiplier2;
         return value ^ (value >> 31);
     }
 }

@@ -20,13 +20,13 @@ public static partial class Op
         int[] best = context.Indices.Rent(length);
         TopK.Select(context.Workers, tokens, experts, topK + 1, noisy.Data, best.AsSpan(0, length));
         Tensor chances = context.Pool.Rent(clean.Shape); // [tokens, experts]
-        Kernels.ChoiceChances.Forward(context.Workers, experts, topK, best.AsSpan(0, length), clean.Data, noisy.Data, deviation.Data, chances.Data);
+        Tensor z = context.Pool.Rent(clean.Shape); // [tokens, experts]
+        Kernels.ChoiceChances.Forward(context.Workers, experts, topK, best.AsSpan(0, length), clean.Data, noisy.Data, deviation.Data, z.Data, chances.Data);
         if (context.Tape is { } tape)
         {
             ChoiceChancesNode node = tape.Record<ChoiceChancesNode>(chances, context.Timer.Current);
-            (node.Clean, node.Noisy, node.Deviation, node.Result, node.Best, node.TopK) = (clean, noisy, deviation, chances, best, topK);
-            node.Save(clean);
-            node.Save(noisy);
+            (node.Clean, node.Noisy, node.Deviation, node.Z, node.Result, node.Best, node.TopK) = (clean, noisy, deviation, z, chances, best, topK);
+            node.Save(z);
             node.Save(deviation);
         }
 
@@ -38,6 +38,7 @@ public static partial class Op
         public Tensor Clean = null!;
         public Tensor Noisy = null!;
         public Tensor Deviation = null!;
+        public Tensor Z = null!;
         public Tensor Result = null!;
         public int[] Best = [];
         public int TopK;
@@ -47,8 +48,7 @@ public static partial class Op
             Clean.Columns,
             TopK,
             Best.AsSpan(0, Clean.Rows * (TopK + 1)),
-            Clean.Data,
-            Noisy.Data,
+            Z.Data,
             Deviation.Data,
             Result.Gradient,
             GradientOf(Clean, context),

@@ -30,15 +30,7 @@ public static partial class Op
     public static Tensor AddNoise(Tensor clean, Tensor deviation, Tensor noise, ForwardContext context)
     {
         Tensor output = context.Pool.Rent(clean.Shape);
-        ReadOnlySpan<float> values = clean.Data;
-        ReadOnlySpan<float> deviations = deviation.Data;
-        ReadOnlySpan<float> draws = noise.Data;
-        Span<float> results = output.Data;
-        for (int i = 0; i < results.Length; i++)
-        {
-            results[i] = values[i] + (deviations[i] * draws[i]);
-        }
-
+        ProductSum.Add(context.Workers, clean.Data, deviation.Data, noise.Data, output.Data);
         if (context.Tape is { } tape)
         {
             AddNoiseNode node = tape.Record<AddNoiseNode>(output, context.Timer.Current);
@@ -70,15 +62,9 @@ public static partial class Op
 
         public override void Backward(ForwardContext context)
         {
-            ReadOnlySpan<float> gradient = Result.Gradient;
-            ReadOnlySpan<float> noise = Noise.Data;
-            Span<float> dClean = Clean.WriteGradient(out bool addsClean);
-            Span<float> dDeviation = Deviation.WriteGradient(out bool addsDeviation);
-            for (int i = 0; i < gradient.Length; i++)
-            {
-                dClean[i] = (addsClean ? dClean[i] : 0f) + gradient[i];
-                dDeviation[i] = (addsDeviation ? dDeviation[i] : 0f) + (gradient[i] * noise[i]);
-            }
+            Elementwise.Accumulate(context.Workers, Result.Gradient, GradientOf(Clean, context));
+            Span<float> dDeviation = GradientOf(Deviation, context);
+            ProductSum.Add(context.Workers, dDeviation, Result.Gradient, Noise.Data, dDeviation);
         }
     }
 }

@@ -27,8 +27,6 @@ public interface IRouterNoise
 /// <param name="place">Path of the router in the model; other routers draw other numbers.</param>
 public sealed class SeededNoise(string place) : IRouterNoise
 {
-    private const float Least = 1f / (1 << 25); // half a step of the uniform numbers, in place of 0, whose logarithm is infinite
-
     private readonly ulong _stream = Fnv1a.Of(place);
 
     /// <inheritdoc/>
@@ -43,19 +41,15 @@ public sealed class SeededNoise(string place) : IRouterNoise
     public Tensor Normal(Shape shape, ForwardContext context)
     {
         Tensor numbers = context.Pool.Rent(shape);
-        NormalFill.Fill(context.Workers, Seed(context), 1f, numbers.Data);
+        NormalNoise.Fill(context.Workers, Seed(context), numbers.Data);
         return numbers;
     }
 
     /// <inheritdoc/>
     public Tensor Gumbel(Shape shape, ForwardContext context)
     {
-        Tensor numbers = Uniform(shape, context);
-        foreach (ref float number in numbers.Data)
-        {
-            number = -MathF.Log(-MathF.Log(MathF.Max(number, Least)));
-        }
-
+        Tensor numbers = context.Pool.Rent(shape);
+        UniformFill.FillGumbel(context.Workers, Seed(context), numbers.Data);
         return numbers;
     }
 
