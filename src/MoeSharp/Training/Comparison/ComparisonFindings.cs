@@ -16,8 +16,7 @@ public static class ComparisonFindings
         {
             string place = result.Conditions.Count > 1 ? $"{condition.Label}: " : "";
             AddOrder(sentences, condition, place);
-            sentences.AddRange(condition.Differences.Select(difference =>
-                place + ComparisonWords.Sentence(difference.Difference, difference.Of.Architecture.Title, difference.Against.Architecture.Title, condition.ScoreName)));
+            AddDifferences(sentences, condition, place);
             AddCosts(sentences, condition, place);
             AddLoads(sentences, condition, place);
         }
@@ -82,16 +81,39 @@ public static class ComparisonFindings
         sentences.Add($"{place}{char.ToUpperInvariant(condition.ScoreName[0])}{condition.ScoreName[1..]} from best to worst: {string.Join(' ', parts)}. (< beyond chance at the 5 % level, (<) more than two standard errors, ~ not told apart.)");
     }
 
+    private static void AddDifferences(List<string> sentences, ConditionResult condition, string place)
+    {
+        if (condition.Differences.Count > 0 && condition.Differences.All(difference => ComparisonWords.CertaintyOf(difference.Difference) == Certainty.OneSeed))
+        {
+            sentences.Add($"{place}There is one seed only: no difference in the tables can be told from chance.");
+            return;
+        }
+
+        sentences.AddRange(condition.Differences.Select(difference =>
+            place + ComparisonWords.Sentence(difference.Difference, difference.Of.Architecture.Title, difference.Against.Architecture.Title, condition.ScoreName)));
+    }
+
     private static void AddCosts(List<string> sentences, ConditionResult condition, string place)
     {
         foreach (PairedDifference difference in condition.Differences)
         {
             double ratio = difference.Of.Seconds.Mean / difference.Against.Seconds.Mean;
-            if (difference.Difference.Mean < 0 && ratio > 1 + NotableCost)
+            bool isAhead = difference.Difference.Mean < 0 && (ComparisonWords.CertaintyOf(difference.Difference) is Certainty.Shown or Certainty.Notable);
+            if (isAhead && ratio > 1 + NotableCost)
             {
-                sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{place}{difference.Of.Architecture.Title} takes {ratio:0.00} times the seconds of {difference.Against.Architecture.Title} for the same tokens on this machine; per second its lead is smaller than per token."));
+                sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{place}{difference.Of.Architecture.Title} takes {ratio:0.00} times the seconds of {difference.Against.Architecture.Title} for the same tokens on this machine; per second its lead is smaller than per token.{AtEqualSeconds(difference)}"));
             }
         }
+    }
+
+    // What the dearer one had reached when the cheaper one was done.
+    private static string AtEqualSeconds(PairedDifference difference)
+    {
+        double seconds = difference.Against.Seconds.Mean;
+        return difference.Of.ScoreAt(seconds) is not { } score
+            ? ""
+            : string.Create(CultureInfo.InvariantCulture,
+                $" After the {seconds:0} s of {difference.Against.Architecture.Title}'s runs it stood at {ComparisonWords.Score(score)} against {ComparisonWords.Score(difference.Against.Score.Mean)}, with its learning rate not yet down.");
     }
 
     private static void AddLoads(List<string> sentences, ConditionResult condition, string place)

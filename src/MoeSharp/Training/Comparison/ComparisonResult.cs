@@ -17,6 +17,35 @@ public sealed record ArchitectureResult(ArchitectureSize Size, IReadOnlyList<Run
     /// <summary>Seconds of a run on one thread.</summary>
     public SampleMean Seconds { get; } = SampleMean.Of([.. Runs.Select(run => run.Seconds)]);
 
+    /// <summary>Mean score at a second of the runs, between measurements on a straight line of its logarithm; null before the first measurement.</summary>
+    /// <param name="seconds">Seconds of training.</param>
+    public double? ScoreAt(double seconds)
+    {
+        List<double> scores = [];
+        foreach (RunOutcome run in Runs)
+        {
+            double step = seconds / run.StepSeconds;
+            CurvePoint[] before = [.. run.Curve.Where(point => point.Step <= step)];
+            if (before.Length == 0)
+            {
+                return null;
+            }
+
+            CurvePoint last = before[^1];
+            if (before.Length == run.Curve.Count || !(last.Score > 0))
+            {
+                scores.Add(last.Score);
+                continue;
+            }
+
+            CurvePoint next = run.Curve[before.Length];
+            double share = (step - last.Step) / (next.Step - last.Step);
+            scores.Add(next.Score > 0 ? last.Score * Math.Pow(next.Score / last.Score, share) : last.Score);
+        }
+
+        return scores.Average();
+    }
+
     /// <summary>Load of the fullest expert over the mean.</summary>
     public SampleMean LoadMaxOverMean { get; } = SampleMean.Of([.. Runs.Select(run => run.LoadMaxOverMean)]);
 

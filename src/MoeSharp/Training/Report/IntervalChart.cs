@@ -14,12 +14,12 @@ internal sealed record IntervalRow(string Name, string Style, double Mean, doubl
 /// <summary>Draws means with their errors, one below the other, as an SVG that takes its colours from CSS.</summary>
 internal static class IntervalChart
 {
-    private const int Width = 760;
+    private const int Width = 480;
     private const int RowHeight = 26;
     private const int Top = 8;
     private const int Bottom = 30;
     private const int Right = 16;
-    private const double NameWidth = 7.2; // of a letter, about
+    private const double NameWidth = 6.7; // of a letter, about
 
     /// <summary>Draws the chart in a figure with a caption.</summary>
     /// <param name="title">What the chart shows, with its unit.</param>
@@ -37,7 +37,7 @@ internal static class IntervalChart
         (double min, double max) = (ends.Min(), ends.Max());
         double margin = max > min ? 0.04 * (max - min) : Math.Max(1e-9, Math.Abs(min) * 0.1);
         (min, max) = (min - margin, max + margin);
-        double left = Math.Min(Width / 2.0, 14 + (NameWidth * drawn.Max(row => row.Name.Length)));
+        double left = Math.Min(Width * 0.55, 12 + (NameWidth * drawn.Max(row => row.Name.Length)));
         int height = Top + (RowHeight * drawn.Length) + Bottom;
         double X(double value) => left + ((value - min) / (max - min) * (Width - Right - left));
 

@@ -70,13 +70,22 @@ public sealed class ComparisonResultTests : IDisposable
     }
 
     [Fact]
+    public void One_seed_says_nothing()
+    {
+        IReadOnlyList<string> sentences = ComparisonFindings.Conclusions(Result(Seeds(1), _ => 1, _ => 0.5));
+
+        Assert.Contains(sentences, line => line.Contains("one seed only", StringComparison.Ordinal));
+        Assert.DoesNotContain(sentences, line => line.Contains("below", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Costs_and_collapse_are_told_where_they_are()
     {
         ComparisonResult cheap = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index));
         ComparisonResult dear = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index), stepSeconds: 0.2, dead: 3);
 
         Assert.DoesNotContain(ComparisonFindings.Conclusions(cheap), line => line.Contains("times the seconds", StringComparison.Ordinal) || line.Contains("out of balance", StringComparison.Ordinal));
-        Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.Contains("2.00 times the seconds", StringComparison.Ordinal));
+        Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.Contains("2.00 times the seconds", StringComparison.Ordinal) && line.Contains("stood at 1.9020 against 1.0000", StringComparison.Ordinal)); // half-way is the first measurement
         Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.Contains("3 experts get no token", StringComparison.Ordinal));
     }
 
