@@ -8,6 +8,7 @@ internal static class ComparisonWords
     /// <summary>Below this probability a difference counts as shown (the usual convention).</summary>
     public const double SignificantP = 0.05;
 
+    private const double SmallestShown = 0.0001; // of probabilities
     private const double NotableT = 2; // more than two standard errors
 
     /// <summary>A score: four digits behind the point.</summary>
@@ -27,10 +28,10 @@ internal static class ComparisonWords
     /// <summary>A paired difference with error and t.</summary>
     public static string Difference(SampleMean difference) => difference.Count < 2
         ? $"{Signed(difference.Mean)} (one seed)"
-        : string.Create(CultureInfo.InvariantCulture, $"{Signed(difference.Mean)} \u00b1 {Score(difference.StandardError)} (t = {difference.T:+0.0;-0.0;0.0}, {difference.Count} seeds, p = {Probability(difference.PValue)})");
+        : string.Create(CultureInfo.InvariantCulture, $"{Signed(difference.Mean)} \u00b1 {Score(difference.StandardError)} (t = {difference.T:+0.0;-0.0;0.0}, {difference.Count} seeds, p {(difference.PValue < SmallestShown ? "" : "= ")}{Probability(difference.PValue)})");
 
     /// <summary>A probability: small ones as a bound.</summary>
-    public static string Probability(double p) => double.IsNaN(p) ? "-" : p < 0.0001 ? "<0.0001" : p.ToString(p < 0.01 ? "0.0000" : "0.000", CultureInfo.InvariantCulture);
+    public static string Probability(double p) => double.IsNaN(p) ? "-" : p < SmallestShown ? "< 0.0001" : p.ToString(p < 0.01 ? "0.0000" : "0.000", CultureInfo.InvariantCulture);
 
     /// <summary>Whether a difference is shown, notable only, or none that these seeds can tell.</summary>
     public static Certainty CertaintyOf(SampleMean difference) => difference switch
