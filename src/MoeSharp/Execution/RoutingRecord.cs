@@ -4,6 +4,7 @@ namespace MoeSharp.Execution;
 public sealed class RoutingRecord
 {
     private readonly List<LayerRouting> _layers = [];
+    private double[] _jointLoads = []; // [experts]
     private int _used;
 
     /// <summary>Whether logits, scores, choices and weights of every token are kept (for verification and studies; costs memory).</summary>
@@ -21,22 +22,34 @@ public sealed class RoutingRecord
     /// <summary>Starts a new pass.</summary>
     public void Reset() => _used = 0;
 
-    /// <summary>Share of an expert in the slots of all layers, times the number of experts: 1 when balanced.</summary>
-    /// <param name="expert">Expert; the same index in every layer.</param>
-    public double JointLoad(int expert)
+    /// <summary>Share of each expert in the slots of all layers, times the number of experts: 1 when balanced.</summary>
+    /// <returns>[experts], the same index in every layer; zeros without any slot. Valid until it is asked for again.</returns>
+    public ReadOnlySpan<double> JointLoads()
     {
-        (long own, long all) = (0, 0);
+        int experts = _used == 0 ? 0 : _layers[0].TokensPerExpert.Length;
+        if (_jointLoads.Length != experts)
+        {
+            _jointLoads = new double[experts];
+        }
+
+        Array.Clear(_jointLoads);
+        long all = 0;
         for (int layer = 0; layer < _used; layer++)
         {
             long[] counts = _layers[layer].TokensPerExpert;
-            own += counts[expert];
-            foreach (long count in counts)
+            for (int expert = 0; expert < experts; expert++)
             {
-                all += count;
+                _jointLoads[expert] += counts[expert];
+                all += counts[expert];
             }
         }
 
-        return all == 0 ? 0 : (double)own / all * _layers[0].TokensPerExpert.Length;
+        for (int expert = 0; expert < experts && all > 0; expert++)
+        {
+            _jointLoads[expert] *= (double)experts / all;
+        }
+
+        return _jointLoads;
     }
 
     /// <summary>The next layer's record, reused from the pass before.</summary>
@@ -63,7 +76,7 @@ public sealed class LayerRouting
     /// <summary>Index of the decoder layer.</summary>
     public int Layer { get; private set; }
 
-    /// <summary>Routed slots per expert, [experts].</summary>
+    /// <summary>Slots of real tokens that want each expert, before capacity drops some, [experts].</summary>
     public long[] TokensPerExpert { get; private set; } = [];
 
     /// <summary>Slots that asked for a place where capacity is limited; 0 where it is not.</summary>

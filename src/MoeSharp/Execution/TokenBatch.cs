@@ -123,6 +123,32 @@ public sealed class TokenBatch
         _isPadding[row] = true;
     }
 
+    /// <summary>The next rows in a row that are not padding.</summary>
+    /// <param name="begin">Row to look from.</param>
+    /// <param name="end">Row after the last to look at.</param>
+    /// <returns>First row and row after the last; the same where none is left.</returns>
+    public (int Begin, int End) RealRun(int begin, int end)
+    {
+        ReadOnlySpan<bool> isPadding = IsPadding;
+        if (isPadding.Length == 0)
+        {
+            return (begin, end);
+        }
+
+        while (begin < end && isPadding[begin])
+        {
+            begin++;
+        }
+
+        int last = begin;
+        while (last < end && !isPadding[last])
+        {
+            last++;
+        }
+
+        return (begin, last);
+    }
+
     /// <summary>Number of rows that are not padding.</summary>
     public int CountReal()
     {

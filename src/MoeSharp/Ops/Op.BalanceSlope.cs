@@ -72,19 +72,9 @@ public static partial class Op
     private static void AddToRows(ReadOnlySpan<float> slopes, int begin, int end, Span<float> gradient, ForwardContext context)
     {
         int columns = slopes.Length;
-        ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
-        if (isPadding.Length == 0)
+        for ((int Begin, int End) run = context.Batch.RealRun(begin, end); run.Begin < run.End; run = context.Batch.RealRun(run.End, end))
         {
-            Elementwise.AddBias(context.Workers, end - begin, columns, slopes, gradient[(begin * columns)..(end * columns)]);
-            return;
-        }
-
-        for (int row = begin; row < end; row++)
-        {
-            if (!isPadding[row])
-            {
-                Elementwise.AddBias(context.Workers, 1, columns, slopes, gradient.Slice(row * columns, columns));
-            }
+            Elementwise.AddBias(context.Workers, run.End - run.Begin, columns, slopes, gradient[(run.Begin * columns)..(run.End * columns)]);
         }
     }
 
@@ -135,10 +125,11 @@ public static partial class Op
         public override void Backward(ForwardContext context)
         {
             int tokens = context.Batch.CountReal();
+            ReadOnlySpan<double> loads = context.Routing.JointLoads();
             Array.Resize(ref _slopes, Scores.Columns);
             for (int expert = 0; expert < _slopes.Length; expert++)
             {
-                _slopes[expert] = (float)(Factor * context.Routing.JointLoad(expert) / ((double)context.Routing.NumLayers * tokens));
+                _slopes[expert] = (float)(Factor * loads[expert] / ((double)context.Routing.NumLayers * tokens));
             }
 
             AddToRows(_slopes, 0, Scores.Rows, GradientOf(Scores, context), context);

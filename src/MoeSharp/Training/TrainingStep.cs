@@ -172,9 +172,13 @@ public sealed class TrainingStep : IDisposable
             sums.AttentionPairs += _batch.CountAttentionPairs();
             sums.Loss += _model.ForwardBackward(_batch, _config.Balance, tokenScale, auxiliaryScale, _context);
             IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;
+            bool isJoint = _config.Balance.Scope == BalanceScope.AllLayers; // one loss over all layers in place of one in each
+            double joint = isJoint ? JointExpertLoss.Measure(_context.Routing) : 0;
             for (int index = 0; index < layers.Count; index++)
             {
-                sums.Losses.Add(layers[index].Losses, 1);
+                AuxiliaryLosses losses = layers[index].Losses;
+                losses[AuxiliaryLoss.ExpertLevel] = isJoint ? joint : losses[AuxiliaryLoss.ExpertLevel];
+                sums.Losses.Add(losses, 1);
                 sums.AskedSlots += layers[index].AskedSlots;
                 sums.DroppedSlots += layers[index].DroppedSlots;
             }

@@ -107,6 +107,12 @@ public sealed class BalanceLosses
     private void RecordGroups(
         GroupMeasure measure, ReadOnlySpan<int> expertIds, int topK, Tensor probs, BalanceScope scope, in GroupFactors factors, LayerRouting record, ForwardContext context)
     {
+        bool isOfStep = scope == BalanceScope.GlobalBatch;
+        if (isOfStep)
+        {
+            measure.BeginPassOfStep(context); // also when the pass turns out to be all padding
+        }
+
         TokenGroups groups = TokenGroups.Of(scope, context);
         if (groups.NumMeasured == 0)
         {
@@ -119,7 +125,7 @@ public sealed class BalanceLosses
         {
             Span<float> target = slopes.Data.Slice(group * probs.Columns, probs.Columns);
             target.Clear();
-            if (!measure.Take(groups.Range(group), expertIds, topK, probs, scope == BalanceScope.GlobalBatch, context))
+            if (!measure.Take(groups.Range(group), expertIds, topK, probs, isOfStep, context))
             {
                 continue;
             }
@@ -259,15 +265,26 @@ public sealed class BalanceLosses
         }
     }
 
+    // What routers want counts as load: an expert that turns tokens away is no less busy for it.
     private static void CountTokens(in RoutingPlan plan, LayerRouting record, ReadOnlySpan<bool> isPadding)
     {
-        ReadOnlySpan<int> expertIds = plan.ExpertIds;
+        ReadOnlySpan<int> expertIds = plan.RequestedIds;
+        ReadOnlySpan<int> kept = plan.ExpertIds;
+        long[] counts = record.TokensPerExpert;
+        (long asked, long dropped) = (0, 0);
         for (int slot = 0; slot < expertIds.Length; slot++)
         {
             if (expertIds[slot] >= 0 && (isPadding.Length == 0 || !isPadding[slot / plan.TopK]))
             {
-                record.TokensPerExpert[expertIds[slot]]++;
+                counts[expertIds[slot]]++;
+                asked++;
+                dropped += kept[slot] < 0 ? 1 : 0;
             }
+        }
+
+        if (plan.Requests is not null)
+        {
+            (record.AskedSlots, record.DroppedSlots) = (asked, dropped); // of a router that fills its experts itself
         }
     }
 

@@ -7,6 +7,8 @@ namespace MoeSharp.Moe.Balance;
 /// </remarks>
 public static class CommunicationLoss
 {
+    private const int MostOnStack = 256; // devices; more are rare enough to allocate
+
     /// <summary>Adds the loss's slope with respect to each P_i.</summary>
     /// <param name="use">A group of tokens: a sequence.</param>
     /// <param name="devices">Groups of experts.</param>
@@ -16,10 +18,9 @@ public static class CommunicationLoss
     /// <returns>sum f''_d P''_d, without alpha3.</returns>
     public static double Measure(in GroupUse use, DeviceGroups devices, int maxDevices, double alpha, Span<double> slopes)
     {
-        Span<int> tokens = stackalloc int[devices.Count <= 256 ? devices.Count : 0];
-        tokens = tokens.Length == devices.Count ? tokens : new int[devices.Count];
-        tokens.Clear();
-        CountTokens(use, devices, tokens);
+        Span<int> tokens = devices.Count <= MostOnStack ? stackalloc int[devices.Count] : new int[devices.Count];
+        Span<int> lastTokens = devices.Count <= MostOnStack ? stackalloc int[devices.Count] : new int[devices.Count];
+        CountTokens(use, devices.DeviceOf, lastTokens, tokens);
         double factor = (double)devices.Count / ((double)maxDevices * use.NumTokens);
         double loss = 0;
         for (int expert = 0; expert < use.MeanScores.Length; expert++)
@@ -33,31 +34,20 @@ public static class CommunicationLoss
     }
 
     // A token counts once for a device, however many of its experts are there.
-    private static void CountTokens(in GroupUse use, DeviceGroups devices, Span<int> tokens)
+    private static void CountTokens(in GroupUse use, ReadOnlySpan<int> deviceOf, Span<int> lastTokens, Span<int> tokens)
     {
-        for (int first = 0; first < use.ExpertIds.Length; first += use.TopK)
+        tokens.Clear();
+        lastTokens.Fill(-1);
+        for (int token = 0; token < use.NumTokens; token++)
         {
-            ReadOnlySpan<int> chosen = use.ExpertIds.Slice(first, use.TopK);
-            for (int slot = 0; slot < chosen.Length; slot++)
+            foreach (int expert in use.ExpertIds.Slice(token * use.TopK, use.TopK))
             {
-                if (chosen[slot] >= 0 && !IsSeen(chosen[..slot], devices, devices.DeviceOf[chosen[slot]]))
+                if (expert >= 0 && lastTokens[deviceOf[expert]] != token)
                 {
-                    tokens[devices.DeviceOf[chosen[slot]]]++;
+                    lastTokens[deviceOf[expert]] = token;
+                    tokens[deviceOf[expert]]++;
                 }
             }
         }
-    }
-
-    private static bool IsSeen(ReadOnlySpan<int> earlier, DeviceGroups devices, int device)
-    {
-        foreach (int expert in earlier)
-        {
-            if (expert >= 0 && devices.DeviceOf[expert] == device)
-            {
-                return true;
-            }
-        }
-
-        return false;
     }
 }

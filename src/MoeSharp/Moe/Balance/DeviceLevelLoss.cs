@@ -7,6 +7,8 @@ namespace MoeSharp.Moe.Balance;
 /// </remarks>
 public static class DeviceLevelLoss
 {
+    private const int MostOnStack = 256; // devices; more are rare enough to allocate
+
     /// <summary>Adds the loss's slope with respect to each P_i.</summary>
     /// <param name="use">A group of tokens.</param>
     /// <param name="devices">Groups of experts.</param>
@@ -15,8 +17,7 @@ public static class DeviceLevelLoss
     /// <returns>sum f'_d P'_d, without alpha2.</returns>
     public static double Measure(in GroupUse use, DeviceGroups devices, double alpha, Span<double> slopes)
     {
-        Span<double> loads = stackalloc double[devices.Count <= 256 ? devices.Count : 0];
-        loads = loads.Length == devices.Count ? loads : new double[devices.Count];
+        Span<double> loads = devices.Count <= MostOnStack ? stackalloc double[devices.Count] : new double[devices.Count];
         loads.Clear();
         for (int expert = 0; expert < use.Loads.Length; expert++)
         {

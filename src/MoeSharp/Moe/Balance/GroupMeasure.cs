@@ -1,4 +1,5 @@
 using MoeSharp.Execution;
+using MoeSharp.Kernels;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Moe.Balance;
@@ -6,18 +7,17 @@ namespace MoeSharp.Moe.Balance;
 /// <summary>Counts and averages one group of tokens after another; remembers the counts of an optimiser step for the losses over all its micro-batches.</summary>
 internal sealed class GroupMeasure
 {
-    private double[] _slots = []; // slots per expert of the group, then f
-    private double[] _firstChoices = []; // first choices per expert of the group, then their f
+    private readonly Counts _group = new();
+    private readonly Counts _step = new(); // of the optimiser step so far
+    private double[] _loads = [];
+    private double[] _firstLoads = [];
     private double[] _meanScores = [];
-    private double[] _stepSlots = []; // of the step so far
-    private double[] _stepFirstChoices = [];
-    private long _stepTokens;
-    private int[] _expertIds = []; // of real tokens, where there is padding
-
+    private float[] _scores = []; // scratch: scores of a run of rows
+    private int[] _expertIds = []; // of real tokens
     private int _numSlots;
 
     /// <summary>Real tokens of the group.</summary>
-    public int NumTokens { get; private set; }
+    public int NumTokens => (int)_group.Tokens;
 
     /// <summary>P of the group, [experts].</summary>
     public ReadOnlySpan<double> MeanScores => _meanScores;
@@ -28,10 +28,19 @@ internal sealed class GroupMeasure
         NumTokens = NumTokens,
         TopK = topK,
         ExpertIds = _expertIds.AsSpan(0, _numSlots),
-        Loads = _slots,
-        FirstLoads = _firstChoices,
+        Loads = _loads,
+        FirstLoads = _firstLoads,
         MeanScores = _meanScores,
     };
+
+    /// <summary>Begins a pass whose loads are those of the optimiser step so far: its first pass, and every pass that is of no step, forgets the counts before it.</summary>
+    public void BeginPassOfStep(ForwardContext context)
+    {
+        if (context.Tape is null || context.MicroBatch == 0)
+        {
+            _step.Clear(_loads.Length);
+        }
+    }
 
     /// <summary>Measures a group.</summary>
     /// <param name="range">Its rows.</param>
@@ -44,13 +53,15 @@ internal sealed class GroupMeasure
     public bool Take((int Begin, int End) range, ReadOnlySpan<int> expertIds, int topK, Tensor probs, bool isOfStep, ForwardContext context)
     {
         Begin(probs.Columns, (range.End - range.Begin) * topK);
-        ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
-        for (int token = range.Begin; token < range.End; token++)
+        TokenBatch batch = context.Batch;
+        for ((int Begin, int End) run = batch.RealRun(range.Begin, range.End); run.Begin < run.End; run = batch.RealRun(run.End, range.End))
         {
-            if (isPadding.Length == 0 || !isPadding[token])
-            {
-                Add(expertIds.Slice(token * topK, topK), probs.Data.Slice(token * probs.Columns, probs.Columns));
-            }
+            int rows = run.End - run.Begin;
+            ReadOnlySpan<int> chosen = expertIds.Slice(run.Begin * topK, rows * topK);
+            _group.Add(chosen, topK);
+            chosen.CopyTo(_expertIds.AsSpan(_numSlots));
+            _numSlots += chosen.Length;
+            AddScores(probs.Data.Slice(run.Begin * probs.Columns, rows * probs.Columns), rows, context.Workers);
         }
 
         if (NumTokens == 0)
@@ -58,29 +69,21 @@ internal sealed class GroupMeasure
             return false;
         }
 
-        long tokens = NumTokens;
         if (isOfStep)
         {
-            tokens = AddToStep(context);
+            _step.Add(_group);
         }
 
-        int experts = probs.Columns;
-        for (int expert = 0; expert < experts; expert++)
-        {
-            _slots[expert] *= experts / ((double)topK * tokens);
-            _firstChoices[expert] *= experts / (double)tokens;
-            _meanScores[expert] /= NumTokens;
-        }
-
+        Scale(isOfStep ? _step : _group, topK);
         return true;
     }
 
     private void Begin(int experts, int slots)
     {
-        if (_slots.Length != experts)
+        if (_loads.Length != experts)
         {
-            (_slots, _firstChoices, _meanScores) = (new double[experts], new double[experts], new double[experts]);
-            (_stepSlots, _stepFirstChoices, _stepTokens) = (new double[experts], new double[experts], 0);
+            (_loads, _firstLoads, _meanScores, _scores) = (new double[experts], new double[experts], new double[experts], new float[experts]);
+            _step.Clear(experts);
         }
 
         if (_expertIds.Length < slots)
@@ -88,51 +91,83 @@ internal sealed class GroupMeasure
             _expertIds = new int[slots];
         }
 
-        Array.Clear(_slots);
-        Array.Clear(_firstChoices);
+        _group.Clear(experts);
         Array.Clear(_meanScores);
-        (NumTokens, _numSlots) = (0, 0);
+        _numSlots = 0;
     }
 
-    private void Add(ReadOnlySpan<int> chosen, ReadOnlySpan<float> scores)
+    private void AddScores(ReadOnlySpan<float> scores, int rows, WorkerPool workers)
     {
-        NumTokens++;
-        if (chosen[0] >= 0)
+        Array.Clear(_scores);
+        Elementwise.SumRows(workers, rows, _scores.Length, scores, _scores); // in blocks of rows, so that little is lost by rounding
+        for (int expert = 0; expert < _scores.Length; expert++)
         {
-            _firstChoices[chosen[0]]++;
+            _meanScores[expert] += _scores[expert];
+        }
+    }
+
+    // f = N / (K T) * slots, or N / T * first choices; P = sum of scores / tokens of the group
+    private void Scale(Counts counts, int topK)
+    {
+        double share = _loads.Length / (double)counts.Tokens;
+        for (int expert = 0; expert < _loads.Length; expert++)
+        {
+            _loads[expert] = counts.Slots[expert] * share / topK;
+            _firstLoads[expert] = counts.FirstChoices[expert] * share;
+            _meanScores[expert] /= NumTokens;
+        }
+    }
+
+    // How often real tokens chose each expert.
+    private sealed class Counts
+    {
+        public long[] Slots { get; private set; } = []; // [experts]
+
+        public long[] FirstChoices { get; private set; } = []; // [experts]
+
+        public long Tokens { get; private set; }
+
+        public void Clear(int experts)
+        {
+            if (Slots.Length != experts)
+            {
+                (Slots, FirstChoices) = (new long[experts], new long[experts]);
+            }
+
+            Array.Clear(Slots);
+            Array.Clear(FirstChoices);
+            Tokens = 0;
         }
 
-        foreach (int expert in chosen)
+        public void Add(ReadOnlySpan<int> expertIds, int topK)
         {
-            _expertIds[_numSlots++] = expert;
-            if (expert >= 0)
+            (long[] slots, long[] firstChoices) = (Slots, FirstChoices);
+            Tokens += expertIds.Length / topK;
+            foreach (int expert in expertIds)
             {
-                _slots[expert]++;
+                if (expert >= 0)
+                {
+                    slots[expert]++;
+                }
+            }
+
+            for (int slot = 0; slot < expertIds.Length; slot += topK)
+            {
+                if (expertIds[slot] >= 0)
+                {
+                    firstChoices[expertIds[slot]]++;
+                }
             }
         }
 
-        for (int expert = 0; expert < scores.Length; expert++)
+        public void Add(Counts other)
         {
-            _meanScores[expert] += scores[expert];
+            Tokens += other.Tokens;
+            for (int expert = 0; expert < Slots.Length; expert++)
+            {
+                Slots[expert] += other.Slots[expert];
+                FirstChoices[expert] += other.FirstChoices[expert];
+            }
         }
-    }
-
-    private long AddToStep(ForwardContext context)
-    {
-        if (context.Tape is null || context.MicroBatch == 0)
-        {
-            Array.Clear(_stepSlots);
-            Array.Clear(_stepFirstChoices);
-            _stepTokens = 0;
-        }
-
-        _stepTokens += NumTokens;
-        for (int expert = 0; expert < _slots.Length; expert++)
-        {
-            _slots[expert] = _stepSlots[expert] += _slots[expert];
-            _firstChoices[expert] = _stepFirstChoices[expert] += _firstChoices[expert];
-        }
-
-        return _stepTokens;
     }
 }

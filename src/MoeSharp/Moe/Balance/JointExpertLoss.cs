@@ -19,6 +19,7 @@ public static class JointExpertLoss
             return 0;
         }
 
+        ReadOnlySpan<double> loads = record.JointLoads();
         double loss = 0;
         for (int expert = 0; expert < layers[0].MeanScores.Length; expert++)
         {
@@ -28,7 +29,7 @@ public static class JointExpertLoss
                 score += layers[layer].MeanScores[expert] / layers.Count;
             }
 
-            loss += record.JointLoad(expert) * score;
+            loss += loads[expert] * score;
         }
 
         return loss;
