@@ -98,6 +98,7 @@ public sealed class CapacityTests
     [InlineData("capacity_factor", "-1", "must be positive")]
     [InlineData("min_expert_capacity", "4", "unknown key 'moesharp.min_expert_capacity'")] // without a factor it would do nothing
     [InlineData("device_capacity_factor", "1", "needs num_devices")]
+    [InlineData("capacity_factor", "0", "must be above 0")]
     [InlineData("max_rounds", "2", "unknown key 'moesharp.max_rounds'")]
     public void What_could_do_nothing_or_nonsense_is_refused(string key, string value, string says)
     {
@@ -111,6 +112,56 @@ public sealed class CapacityTests
     {
         string message = Assert.Throws<ConfigurationException>(() => TinyText.Config("model.moesharp={ \"capacity_factor\": 1, \"renormalize_after_drop\": true }", "model.num_experts_per_tok=1")).Message;
         Assert.Contains("the router got no gradient", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"renormalize_after_drop\": true", "would undo routed_scaling_factor 2", "model.routed_scaling_factor=2")]
+    [InlineData("\"router\": \"gshard\", \"second_expert_policy\": \"none\", \"renormalize_after_drop\": true", "second_expert_policy 'none'", "model.num_experts_per_tok=2")]
+    [InlineData("\"drop_policy\": \"reroute\"", "for num_experts_per_tok 1, not 3", "model.num_experts_per_tok=3")]
+    [InlineData("\"drop_policy\": \"reroute\", \"selection_bias\": true", "by scores alone", "model.num_experts_per_tok=1")]
+    [InlineData("\"drop_policy\": \"reroute\", \"score_order\": \"top_k_then_softmax\"", "by scores alone", "model.num_experts_per_tok=1")]
+    [InlineData("\"drop_policy\": \"reroute\", \"router\": \"noisy_top_k\"", "by scores alone", "model.num_experts_per_tok=1")]
+    public void What_would_undo_the_router_is_refused(string section, string says, string setting)
+    {
+        string message = Assert.Throws<ConfigurationException>(() => TinyText.Config($"model.moesharp={{ \"capacity_factor\": 1, {section} }}", setting)).Message;
+        Assert.Contains(says, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Rerouting_begins_with_what_the_router_chose_and_goes_on_by_scores()
+    {
+        // One place each. Token 0 was sent to its second best; token 1 loses that place and takes its own best of the others; token 2 asks for nothing; token 3 gets the last.
+        float[] scores = [0.5f, 0.3f, 0.2f, 0.1f, 0.6f, 0.3f, 0.9f, 0.1f, 0f, 0.4f, 0.4f, 0.2f];
+        TokenPlaces placed = new() { ExpertIds = new[] { 1, 1, -1, 1 }, Positions = new int[4], Rounds = new int[4] };
+        SlotPlacement.Reroute(scores, 3, 1, 3, new RerouteScratch { Wanted = new int[4], Offered = new int[4], Taken = new int[3] }, placed);
+        Assert.Equal([1, 2, -1, 0], placed.ExpertIds.ToArray());
+        Assert.Equal([0, 1, -1, 1], placed.Rounds.ToArray());
+        Assert.Equal([0, 0, -1, 0], placed.Positions.ToArray());
+    }
+
+    [Fact]
+    public void Rerouting_offers_every_other_expert_once_and_ends()
+    {
+        float[] scores = [0.3f, 0.3f, 0.4f, float.NaN, float.NaN, float.NaN];
+        TokenPlaces placed = new() { ExpertIds = new[] { 0, 0 }, Positions = new int[2], Rounds = new int[2] };
+        SlotPlacement.Reroute(scores, 3, 0, 3, new RerouteScratch { Wanted = new int[2], Offered = new int[2], Taken = new int[3] }, placed);
+        Assert.Equal([-1, -1], placed.ExpertIds.ToArray());
+    }
+
+    [Fact]
+    public void What_a_router_with_its_own_places_turns_away_is_reported_and_still_counts_as_load()
+    {
+        using TinyText text = new();
+        using WorkerPool workers = new(1);
+        TrainingConfig config = TinyText.Config("model.moesharp={ \"router\": \"gshard\", \"second_expert_policy\": \"all\", \"expert_capacity\": 8 }", "model.num_experts_per_tok=2");
+        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
+        config.Validate("test");
+        using LanguageModel model = new(config.Model);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
+        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+        StepMetrics metrics = step.Run(0, 0);
+        Assert.InRange(metrics.DropRate, 0.75, 0.95); // 8 experts with 8 places each for 256 slots
+        Assert.Equal(256, step.Load.TokensPerExpert(0).ToArray().Sum());
     }
 
     [Fact]

@@ -1,5 +1,7 @@
 using System.Text.Json;
+using MoeSharp.Model.Routers;
 using MoeSharp.Moe.Dispatch;
+using MoeSharp.Moe.Routing;
 
 namespace MoeSharp.Model.Families;
 
@@ -93,6 +95,10 @@ internal static class CapacityKeys
         }
     }
 
+    // Whether a router chooses by its scores and nothing else, and weighs by them.
+    private static bool OffersByScores(MoeConfig moe) =>
+        moe.Router is SwitchRouterConfig || (moe.Router is TopKRouterConfig && moe.NumGroups == 1 && !moe.HasSelectionBias && moe.Scoring != RouterScoring.SoftmaxOverChosen);
+
     /// <summary>Adds what is wrong with a rule, alone and together with the experts.</summary>
     public static void AddProblems(MoeConfig moe, List<string> problems)
     {
@@ -111,12 +117,15 @@ internal static class CapacityKeys
 
         bool limitsDevices = rule.NumDevices > 0;
         Require(rule.TrainingFactor >= 0 && rule.EvaluationFactor >= 0, $"capacity_factor {rule.TrainingFactor} and eval_capacity_factor {rule.EvaluationFactor} must be positive; use null for no limit");
-        Require(rule.TrainingFactor > 0 || rule.EvaluationFactor > 0 || limitsDevices, "device_capacity_factor needs num_devices, the devices that experts are spread over");
+        Require(rule.TrainingFactor > 0 || rule.EvaluationFactor > 0 || limitsDevices, "capacity_factor or eval_capacity_factor must be above 0, or device_capacity_factor needs num_devices, the devices that experts are spread over; leave them all out for no limit");
         Require(rule.Minimum >= 0 && rule.Multiple >= 1 && rule.GroupTokens >= 0 && rule.MaxRounds >= 0, $"min_expert_capacity {rule.Minimum}, capacity_group_size {rule.GroupTokens} and max_rounds {rule.MaxRounds} must not be negative, capacity_multiple {rule.Multiple} at least 1");
         Require(!limitsDevices || moe.NumExperts % rule.NumDevices == 0, $"num_devices {rule.NumDevices} must divide n_routed_experts {moe.NumExperts}");
         Require(!limitsDevices || rule.DeviceFactor > 0, $"device_capacity_factor {rule.DeviceFactor} must be positive");
         Require(rule.ProtectedShare is >= 0 and <= 1, $"protected_sequence_share {rule.ProtectedShare} must lie between 0 and 1");
         Require(!rule.RenormalizesAfterDrop || moe.TopK > 1, "renormalize_after_drop with one expert per token would make every weight 1, so that the router got no gradient; switch it off");
-        Require(rule.Policy != DropPolicy.Reroute || (moe.TopK == 1 && moe.Router.HasScores), $"drop_policy 'reroute' is for routers with scores and num_experts_per_tok 1, not {moe.TopK}");
+        Require(!rule.RenormalizesAfterDrop || moe.Router is not GShardRouterConfig { SecondExpertPolicy: SecondExpertPolicy.None }, "renormalize_after_drop with second_expert_policy 'none' would make every weight 1, so that the router got no gradient; switch it off");
+        Require(!rule.RenormalizesAfterDrop || (moe.RoutedScalingFactor == 1f && moe.LayerScalingFactors.Count == 0), $"renormalize_after_drop makes the weights of a token sum to 1, which would undo routed_scaling_factor {moe.RoutedScalingFactor}; set that to 1, or switch renormalize_after_drop off");
+        Require(rule.Policy != DropPolicy.Reroute || moe.TopK == 1, $"drop_policy 'reroute' is for num_experts_per_tok 1, not {moe.TopK}; use 'position' or 'probability'");
+        Require(rule.Policy != DropPolicy.Reroute || OffersByScores(moe), $"drop_policy 'reroute' offers tokens to other experts by scores alone: it is for the routers 'top_k' and 'switch' without groups, selection bias or 'top_k_then_softmax'. Use 'position' or 'probability'");
     }
 }

@@ -114,22 +114,22 @@ public sealed class CapacityLimiter
             throw new ConfigurationException("drop_policy 'reroute' is for routers with scores and one expert per token");
         }
 
-        int[] positions = context.Indices.Rent(plan.NumTokens);
-        int[] rounds = context.Indices.Rent(plan.NumTokens);
+        if (context.Intervention is { } intervention && intervention.ChangesChoice((int)_layer))
+        {
+            throw new InterventionException($"layer {_layer} offers tokens to their next best experts (drop_policy 'reroute'), so that masked experts would come back. Study this model with eval_capacity_factor null.");
+        }
+
+        (int[] positions, int[] rounds) = (context.Indices.Rent(plan.NumTokens), context.Indices.Rent(plan.NumTokens));
+        (int[] wanted, int[] offered) = (context.Indices.Rent(plan.NumTokens), context.Indices.Rent(plan.NumTokens));
         int experts = plan.NumExperts;
+        int maxRounds = _rule.MaxRounds == 0 ? experts : _rule.MaxRounds;
         for (int begin = 0; begin < plan.NumTokens;)
         {
             int end = EndOfGroup(begin, plan.NumTokens);
-            TokenPlaces placed = new() { ExpertIds = kept.AsSpan(begin, end - begin), Positions = positions.AsSpan(begin, end - begin), Rounds = rounds.AsSpan(begin, end - begin) };
-            ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
-            SlotPlacement.Reroute(
-                scores.Scores.Data[(begin * experts)..(end * experts)],
-                experts,
-                isPadding.Length == 0 ? isPadding : isPadding[begin..end],
-                PlacesOf(factor, begin, end, plan, context),
-                _rule.MaxRounds == 0 ? experts : _rule.MaxRounds,
-                _taken,
-                placed);
+            int tokens = end - begin;
+            TokenPlaces placed = new() { ExpertIds = kept.AsSpan(begin, tokens), Positions = positions.AsSpan(begin, tokens), Rounds = rounds.AsSpan(begin, tokens) };
+            RerouteScratch scratch = new() { Wanted = wanted.AsSpan(begin, tokens), Offered = offered.AsSpan(begin, tokens), Taken = _taken };
+            SlotPlacement.Reroute(scores.Scores.Data[(begin * experts)..(end * experts)], experts, PlacesOf(factor, begin, end, plan, context), maxRounds, scratch, placed);
             begin = end;
         }
     }

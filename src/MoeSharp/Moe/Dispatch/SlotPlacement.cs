@@ -70,32 +70,40 @@ public static class SlotPlacement
         }
     }
 
-    /// <summary>Offers every token without a place to its next best expert, round by round, in order of tokens.</summary>
+    /// <summary>Offers every token without a place to its next best expert, round by round, in order of tokens. The first round goes by the router's own choice.</summary>
     /// <param name="scores">[tokens * experts].</param>
     /// <param name="numExperts">Experts.</param>
-    /// <param name="isPadding">Tokens that ask for nothing, [tokens]; empty for none.</param>
     /// <param name="places">Places of an expert.</param>
     /// <param name="maxRounds">Experts that a token is offered to at most.</param>
-    /// <param name="taken">Scratch: places taken, [experts].</param>
-    /// <param name="placed">= expert, place and round of each token; -1 where it has none.</param>
-    public static void Reroute(
-        ReadOnlySpan<float> scores, int numExperts, ReadOnlySpan<bool> isPadding, int places, int maxRounds, Span<int> taken, in TokenPlaces placed)
+    /// <param name="scratch">Overwritten.</param>
+    /// <param name="placed">Experts on entry: the router's choice, negative for a token that asks for nothing. = expert, place and round of each token; -1 where it has none.</param>
+    public static void Reroute(ReadOnlySpan<float> scores, int numExperts, int places, int maxRounds, in RerouteScratch scratch, in TokenPlaces placed)
     {
+        Span<int> wanted = scratch.Wanted;
+        Span<int> offered = scratch.Offered;
+        Span<int> taken = scratch.Taken;
         taken.Clear();
+        placed.ExpertIds.CopyTo(wanted);
         placed.ExpertIds.Fill(-1);
         placed.Positions.Fill(-1);
         placed.Rounds.Fill(-1);
+        offered.Fill(-1);
         for (int round = 0; round < Math.Min(maxRounds, numExperts); round++)
         {
-            for (int token = 0; token < placed.ExpertIds.Length; token++)
+            for (int token = 0; token < wanted.Length; token++)
             {
-                if (placed.ExpertIds[token] >= 0 || (isPadding.Length > 0 && isPadding[token]))
+                if (placed.ExpertIds[token] >= 0 || wanted[token] < 0)
                 {
                     continue;
                 }
 
-                int expert = RankedAt(scores.Slice(token * numExperts, numExperts), round);
-                if (taken[expert] < places)
+                int expert = wanted[token];
+                if (round > 0)
+                {
+                    offered[token] = expert = NextBest(scores.Slice(token * numExperts, numExperts), offered[token], wanted[token]);
+                }
+
+                if (expert >= 0 && taken[expert] < places)
                 {
                     (placed.ExpertIds[token], placed.Positions[token], placed.Rounds[token]) = (expert, taken[expert]++, round);
                 }
@@ -182,25 +190,34 @@ public static class SlotPlacement
         return largest;
     }
 
-    // The expert at a place of the falling order of scores; the lower index first where equal.
-    private static int RankedAt(ReadOnlySpan<float> scores, int rank)
+    // The best expert after the previous one in the falling order of scores, the lower index first where equal, one left out; -1 where none is left.
+    private static int NextBest(ReadOnlySpan<float> scores, int previous, int leftOut)
     {
+        int best = -1;
         for (int expert = 0; expert < scores.Length; expert++)
         {
-            int better = 0;
-            for (int other = 0; other < scores.Length; other++)
+            bool isLater = previous < 0 || scores[expert] < scores[previous] || (scores[expert] == scores[previous] && expert > previous);
+            if (expert != leftOut && isLater && (best < 0 || scores[expert] > scores[best]))
             {
-                better += scores[other] > scores[expert] || (scores[other] == scores[expert] && other < expert) ? 1 : 0;
-            }
-
-            if (better == rank)
-            {
-                return expert;
+                best = expert;
             }
         }
 
-        throw new TrainingException($"a router's scores are not numbers, so that none of its {scores.Length} experts is the best of number {rank + 1}");
+        return best;
     }
+}
+
+/// <summary>Memory that offering tokens to other experts needs.</summary>
+public readonly ref struct RerouteScratch
+{
+    /// <summary>Expert that the router chose, [tokens].</summary>
+    public required Span<int> Wanted { get; init; }
+
+    /// <summary>Expert that a token was offered to last, [tokens].</summary>
+    public required Span<int> Offered { get; init; }
+
+    /// <summary>Places taken, [experts].</summary>
+    public required Span<int> Taken { get; init; }
 }
 
 /// <summary>Where tokens with one expert each went.</summary>

@@ -53,8 +53,9 @@ internal static class CapacityCases
         TopK.Select(workers, scores.Rows, experts, 1, scores.Data, best);
         RoutingPlan limited = Limit(fixture, rule, probe, new RoutingPlan(experts, best, probe.Input(new float[scores.Rows]), new RouterScores(scores, scores, scores, null)));
         int places = rule.PlacesOf(rule.TrainingFactor, CountTokens(rule, probe.Batch, 0, scores.Rows), experts, 1);
-        TokenPlaces placed = new() { ExpertIds = new int[scores.Rows], Positions = new int[scores.Rows], Rounds = new int[scores.Rows] };
-        SlotPlacement.Reroute(scores.Data, experts, probe.Batch.IsPadding, places, rule.MaxRounds, new int[experts], placed);
+        TokenPlaces placed = new() { ExpertIds = [.. best.Select((expert, token) => IsPadding(probe.Batch, token) ? -1 : expert)], Positions = new int[scores.Rows], Rounds = new int[scores.Rows] };
+        RerouteScratch scratch = new() { Wanted = new int[scores.Rows], Offered = new int[scores.Rows], Taken = new int[experts] };
+        SlotPlacement.Reroute(scores.Data, experts, places, rule.MaxRounds, scratch, placed);
         fixture.Compare("expert_capacity", places);
         fixture.Compare("position_in_expert", placed.Positions);
         fixture.Compare("round", placed.Rounds);
