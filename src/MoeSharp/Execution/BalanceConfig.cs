@@ -78,6 +78,7 @@ public sealed record BalanceConfig
     /// <summary>Tokens per group of <see cref="BalanceScope.Group"/>.</summary>
     public int GroupTokens { get; init; }
 
-    /// <summary>Whether any loss is on that needs the scores of a learned router.</summary>
-    public bool NeedsScores => ExpertAlpha != 0 || DeviceAlpha != 0 || CommunicationAlpha != 0 || FirstChoiceAlpha != 0 || SequenceAlpha != 0 || BatchAlpha != 0 || ZLossAlpha != 0;
+    /// <summary>Whether any loss is on that needs a learned router.</summary>
+    public bool NeedsScores =>
+        ExpertAlpha != 0 || DeviceAlpha != 0 || CommunicationAlpha != 0 || FirstChoiceAlpha != 0 || SequenceAlpha != 0 || BatchAlpha != 0 || ImportanceAlpha != 0 || LoadAlpha != 0 || ZLossAlpha != 0;
 }

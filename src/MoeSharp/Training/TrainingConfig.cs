@@ -136,15 +136,28 @@ public sealed record TrainingConfig
             return;
         }
 
-        bool usesDevices = Balance.DeviceAlpha != 0 || Balance.CommunicationAlpha != 0;
+        RequireDevices(moe, require);
+        require(Balance.Scope != BalanceScope.AllLayers || (Balance.DeviceAlpha == 0 && Balance.FirstChoiceAlpha == 0), "balance.scope 'all_layers' is for expert_alpha: device_alpha and first_choice_alpha are losses of one layer. Choose another scope, or set them to 0");
         require(Balance.BiasUpdateSpeed == 0 || moe.HasSelectionBias, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
-        require(!usesDevices || Balance.ExpertDevices.Count > 0 || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {moe.NumExperts} routed experts of the model; or say in balance.expert_devices which device each expert is on");
-        require(Balance.ExpertDevices.Count == 0 || (Balance.ExpertDevices.Count == moe.NumExperts && Balance.ExpertDevices.All(device => device >= 0 && device < moe.NumExperts)), $"balance.expert_devices must give a device from 0 for each of the {moe.NumExperts} routed experts");
-        require(!usesDevices || Balance.NumDeviceGroups > 1 || Balance.ExpertDevices.Count > 0, "balance.device_alpha and communication_alpha need groups of experts: set balance.num_device_groups or expert_devices");
         require(moe.TopK > 1 || moe.Router is not TopKRouterConfig || (!moe.NormTopKProb && moe.Scoring != RouterScoring.SoftmaxOverChosen), "num_experts_per_tok 1 with weights divided by their sum (norm_topk_prob, or score_order 'top_k_then_softmax') makes every weight 1, so that the router gets no gradient; set norm_topk_prob to false, or use more experts");
         require(moe.Router.HasScores || !Balance.NeedsScores, $"the router '{moe.Router.Name}' scores nothing that a balance loss could act on; set balance.expert_alpha and the other factors to 0");
         require(moe.Router.HasChoiceChances || Balance.LoadAlpha == 0, $"balance.load_alpha is for routers whose choices carry noise (noisy_top_k); '{moe.Router.Name}' has none, so set it to 0");
         require(moe.Scoring != RouterScoring.Sigmoid || Balance.ZLossAlpha == 0, "balance.z_loss_alpha needs a softmax; this model's router scores with a sigmoid, so set it to 0");
+    }
+
+    private void RequireDevices(MoeConfig moe, Action<bool, string> require)
+    {
+        bool usesDevices = Balance.DeviceAlpha != 0 || Balance.CommunicationAlpha != 0;
+        bool hasList = Balance.ExpertDevices.Count > 0;
+        int numGroups = hasList ? Balance.ExpertDevices.Max() + 1 : Balance.NumDeviceGroups;
+        require(!usesDevices || numGroups > 1, "balance.device_alpha and communication_alpha need groups of experts: set balance.num_device_groups or expert_devices");
+        require(usesDevices || numGroups <= 1, "balance.num_device_groups and expert_devices are for device_alpha and communication_alpha, which are 0; set one of them, or leave the groups out");
+        require(!hasList || Balance.NumDeviceGroups == 1, $"balance.num_device_groups {Balance.NumDeviceGroups} and expert_devices both say how experts are spread; leave one of them out");
+        require(!usesDevices || hasList || moe.NumExperts % Math.Max(1, Balance.NumDeviceGroups) == 0, $"balance.num_device_groups {Balance.NumDeviceGroups} must divide the {moe.NumExperts} routed experts of the model; or say in balance.expert_devices which device each expert is on");
+        bool isWhole = Balance.ExpertDevices.Count == moe.NumExperts && Balance.ExpertDevices.Min() == 0 && Balance.ExpertDevices.Distinct().Count() == numGroups;
+        require(!hasList || isWhole, $"balance.expert_devices must give a device for each of the {moe.NumExperts} routed experts, counted from 0 without gaps");
+        require(Balance.MaxDevicesPerToken == 1 || Balance.CommunicationAlpha != 0, $"balance.max_devices_per_token {Balance.MaxDevicesPerToken} is for communication_alpha, which is 0; leave it out");
+        require(Balance.CommunicationAlpha == 0 || Balance.MaxDevicesPerToken <= Math.Min(numGroups, moe.TopK), $"balance.max_devices_per_token {Balance.MaxDevicesPerToken} is more than a token can use: there are {numGroups} groups and {moe.TopK} experts per token");
     }
 }
 

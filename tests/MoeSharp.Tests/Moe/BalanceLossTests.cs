@@ -99,8 +99,10 @@ public sealed class BalanceLossTests
         }
     }
 
-    [Fact]
-    public void A_steady_training_step_with_every_loss_allocates_nothing()
+    [Theory]
+    [InlineData(BalanceScope.AllLayers)]
+    [InlineData(BalanceScope.GlobalBatch)]
+    public void A_steady_training_step_with_every_loss_allocates_nothing(BalanceScope scope)
     {
         using TinyText text = new();
         using WorkerPool workers = new(1);
@@ -108,9 +110,13 @@ public sealed class BalanceLossTests
         MoeConfig experts = config.Model!.Moe! with { NumGroups = 4, TopKGroups = 2, NormTopKProb = true, HasSelectionBias = true, HasSharedExpertGate = true, HasExpertBias = true };
         BalanceConfig balance = new()
         {
-            Scope = BalanceScope.AllLayers,
+            Scope = scope,
             ExpertAlpha = 0.01f,
-            DeviceAlpha = 0.01f,
+            DeviceAlpha = scope == BalanceScope.AllLayers ? 0 : 0.01f,
+            FirstChoiceAlpha = scope == BalanceScope.AllLayers ? 0 : 0.01f,
+            SequenceAlpha = 0.01f,
+            BatchAlpha = 0.01f,
+            ImportanceAlpha = 0.01f,
             CommunicationAlpha = 0.01f,
             NumDeviceGroups = 4,
             MaxDevicesPerToken = 2,
@@ -150,8 +156,69 @@ public sealed class BalanceLossTests
     [InlineData("balance.load_alpha=0.1", "noisy_top_k")]
     [InlineData("balance.importance_alpha=-1", "must not be negative")]
     [InlineData("balance.expert_devices=[0]", "expert_devices must give a device")]
+    [InlineData("balance.num_device_groups=2", "num_device_groups and expert_devices are for device_alpha")]
+    [InlineData("balance.max_devices_per_token=2", "max_devices_per_token 2 is for communication_alpha")]
     public void A_setting_that_could_do_nothing_is_refused(string setting, string says) =>
         Assert.Contains(says, Assert.Throws<ConfigurationException>(() => TinyText.Config(setting).Validate("test")).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("balance.expert_devices=[0,0,1,1,3,3,0,1]", "without gaps")]
+    [InlineData("balance.expert_devices=[0,0,1,1,0,0,0,1]", "both say how experts are spread", "balance.num_device_groups=2")]
+    [InlineData("balance.scope=all_layers", "'all_layers' is for expert_alpha", "balance.num_device_groups=2")]
+    public void Groups_that_contradict_are_refused(string setting, string says, string other = "balance.device_alpha=0.1") =>
+        Assert.Contains(says, Assert.Throws<ConfigurationException>(() => TinyText.Config("balance.device_alpha=0.1", setting, other).Validate("test")).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("balance.max_devices_per_token=3")] // 2 groups
+    [InlineData("balance.max_devices_per_token=2", "model.num_experts_per_tok=1")]
+    public void More_devices_than_a_token_can_use_are_refused(string setting, string other = "balance.num_device_groups=2") =>
+        Assert.Contains("more than a token can use", Assert.Throws<ConfigurationException>(() => TinyText.Config("balance.communication_alpha=0.1", "balance.num_device_groups=2", setting, other).Validate("test")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Training_a_weight_that_is_always_one_is_refused() =>
+        Assert.Contains("the router gets no gradient", Assert.Throws<ConfigurationException>(() => TinyText.Config("model.num_experts_per_tok=1", "model.norm_topk_prob=true").Validate("test")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void The_loss_over_all_layers_is_reported_as_what_it_is()
+    {
+        using TinyText text = new();
+        using WorkerPool workers = new(1);
+        TrainingConfig config = TinyText.Config("balance.scope=all_layers", "balance.expert_alpha=0.01");
+        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
+        using LanguageModel model = new(config.Model);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
+        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+        StepMetrics metrics = step.Run(0, 0);
+        IReadOnlyList<LayerRouting> layers = step.Context.Routing.Layers;
+        Assert.True(layers.Count > 1);
+        double joint = 0;
+        for (int expert = 0; expert < 8; expert++)
+        {
+            double slots = layers.Sum(layer => layer.TokensPerExpert[expert]) / (double)layers.Sum(layer => layer.TokensPerExpert.Sum());
+            joint += 8 * slots * layers.Average(layer => layer.MeanScores[expert]);
+        }
+
+        Assert.Equal(joint, metrics.Losses[AuxiliaryLoss.ExpertLevel], 1e-9);
+        Assert.NotEqual(layers.Average(layer => layer.Losses[AuxiliaryLoss.ExpertLevel]), metrics.Losses[AuxiliaryLoss.ExpertLevel], 1e-6);
+    }
+
+    [Fact]
+    public void A_new_step_forgets_the_loads_of_the_one_before_even_when_it_begins_with_padding()
+    {
+        using WorkerPool workers = new(1);
+        using ForwardContext context = new(workers);
+        List<Parameter> parameters = [];
+        MoeLayer layer = MoeAssembly.Build(new MoePlace(0, "layers.0.moe", Hidden, parameters), s_moe);
+        parameters.ForEach(parameter => NormalFill.Fill(workers, (ulong)parameter.Name.Length, 0.6f, parameter.Value));
+        BalanceConfig balance = new() { Scope = BalanceScope.GlobalBatch, ExpertAlpha = 1f };
+        float[] x = KernelCheck.Random(Tokens * Hidden, 4);
+        double alone = Run(layer, x, balance, context).Losses[AuxiliaryLoss.ExpertLevel];
+        Run(layer, KernelCheck.Random(Tokens * Hidden, 5), balance, context); // the step before
+        Assert.Equal(0, Run(layer, x, balance, context, isPadding: true).Losses[AuxiliaryLoss.ExpertLevel]);
+        context.MicroBatch = 1;
+        Assert.Equal(alone, Run(layer, x, balance, context).Losses[AuxiliaryLoss.ExpertLevel]);
+        parameters.ForEach(parameter => parameter.Dispose());
+    }
 
     [Fact]
     public void Losses_of_a_router_without_scores_are_refused()
@@ -159,6 +226,7 @@ public sealed class BalanceLossTests
         TrainingConfig config = TinyText.Config();
         config = config with { Model = config.Model! with { Moe = config.Model.Moe! with { Router = new HashRouterConfig() } } };
         Assert.Contains("'hash' scores nothing", Assert.Throws<ConfigurationException>(() => config.Validate("test")).Message, StringComparison.Ordinal);
+        Assert.Contains("'hash' scores nothing", Assert.Throws<ConfigurationException>(() => (config with { Balance = new BalanceConfig { ImportanceAlpha = 0.1f } }).Validate("test")).Message, StringComparison.Ordinal);
         (config with { Balance = new BalanceConfig() }).Validate("test");
     }
 
@@ -189,10 +257,15 @@ public sealed class BalanceLossTests
         parameters.ForEach(parameter => parameter.Dispose());
     }
 
-    private static LayerRouting Run(MoeLayer layer, float[] x, BalanceConfig balance, ForwardContext context)
+    private static LayerRouting Run(MoeLayer layer, float[] x, BalanceConfig balance, ForwardContext context, bool isPadding = false)
     {
         TokenBatch batch = new();
         batch.Resize(Tokens, Tokens);
+        for (int row = 0; row < Tokens && isPadding; row++)
+        {
+            batch.MarkPadding(row);
+        }
+
         context.BeginTraining(batch, balance, 1f);
         Tensor input = context.Pool.Rent(new Shape(Tokens, Hidden));
         x.CopyTo(input.Data);
