@@ -50,10 +50,10 @@ internal sealed class MoeBench : IDisposable
     }
 
     /// <summary>Output and, in the parameters, gradients of the sum of output times cotangent; returns the input's gradient.</summary>
-    public (float[] Output, float[] InputGradient) Differentiate(float[] x, float[] cotangent, BalanceConfig balance)
+    public (float[] Output, float[] InputGradient) Differentiate(float[] x, float[] cotangent, BalanceConfig balance, TokenBatch? rows = null)
     {
         _parameters.ForEach(parameter => parameter.GradientIsEmpty = true);
-        Context.BeginTraining(Rows(x), balance, 1f);
+        Context.BeginTraining(rows ?? Rows(x), balance, 1f);
         Tensor input = Input(x);
         Tensor output = Layer.Forward(input, Context);
         float[] y = output.Data.ToArray();
