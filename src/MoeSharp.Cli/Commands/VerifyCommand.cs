@@ -58,7 +58,8 @@ internal static class VerifyCommand
 
         string skipped = report.Skipped.Count > 0 ? $", {report.Skipped.Count} skipped" : "";
         string result = report.Failure is { } failure ? $"FAIL  {failure}"
-            : report.Checks.Count == 0 ? "FAIL  the folder holds no expectation"
+            : report.Checks.Count + report.Skipped.Count == 0 ? "FAIL  the folder holds no expectation"
+            : report.Checks.Count == 0 ? $"nothing compared{skipped}"
             : $"{report.Checks.Count(check => check.Passed)} of {report.Checks.Count} passed{skipped}";
         Console.WriteLine($"  {result}");
     }

@@ -24,8 +24,8 @@ public sealed record VerificationSkip(string Name, string Reason);
 /// <param name="Failure">Why the fixture could not be run to its end, or null.</param>
 public sealed record VerificationReport(string Folder, IReadOnlyList<VerificationCheck> Checks, IReadOnlyList<VerificationSkip> Skipped, string? Failure)
 {
-    /// <summary>Whether everything that could be compared was compared and passed.</summary>
-    public bool Passed => Failure is null && Checks.Count > 0 && Checks.All(check => check.Passed);
+    /// <summary>Whether everything that could be compared was compared and passed; a folder that holds nothing to compare, nor anything left out for a reason, has not.</summary>
+    public bool Passed => Failure is null && Checks.Count + Skipped.Count > 0 && Checks.All(check => check.Passed);
 }
 
 /// <summary>What a verification has found so far.</summary>
