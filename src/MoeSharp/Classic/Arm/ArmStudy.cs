@@ -28,7 +28,7 @@ public sealed record ArmStudyOptions
     public int OnlinePasses { get; init; } = 60;
 
     /// <summary>Passes of the network that takes one step per pass.</summary>
-    public int BatchPasses { get; init; } = 400;
+    public int BatchPasses { get; init; } = 200;
 
     /// <summary>Hidden units of the networks.</summary>
     public int HiddenUnits { get; init; } = 60;
