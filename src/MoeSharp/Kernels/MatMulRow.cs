@@ -15,7 +15,6 @@ internal static unsafe class MatMulRow
     public const int Columns = 16;
 
     private const int Line = 16; // floats in a cache line
-    private const int Ahead = 16 * Line; // floats of each row
 
     /// <summary>Most rows for which reading B in place, once per row, is faster than packing it (measured).</summary>
     public const int MaxRows = 1;
@@ -32,10 +31,11 @@ internal static unsafe class MatMulRow
         nint p = 0;
         for (; p + Line <= depth; p += Line)
         {
-            // Sixteen rows at once are more streams than a core follows by itself: without this, weights in memory come at half the speed.
-            for (nint row = 0; row < Columns; row++)
+            // The next call reads 16 rows further on: their lines are on the way while these are used. Without this, weights in
+            // memory come at half the speed.
+            for (nint row = Columns; row < 2 * Columns; row++)
             {
-                Sse.Prefetch1(b + (row * strideB) + p + Ahead);
+                Sse.Prefetch1(b + (row * strideB) + p);
             }
 
             x = AddLine(x, a + p, lower + p, strideB);
