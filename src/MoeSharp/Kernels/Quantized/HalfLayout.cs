@@ -69,6 +69,7 @@ internal sealed unsafe class HalfLayout<C>() : StripLayout(C.Format)
             for (int strip = 0; strip < product.NumStrips; strip++)
             {
                 byte* start = product.Strips + (strip * product.StripBytes);
+                byte* next = strip + 1 < product.NumStrips || product.Next == null ? start + product.StripBytes : product.Next;
                 int width = Math.Min(product.Columns - (strip * Rows), Rows);
                 for (int tile = 0, token = 0; tile < numTiles; tile++)
                 {
@@ -80,6 +81,7 @@ internal sealed unsafe class HalfLayout<C>() : StripLayout(C.Format)
                         Units = rows.Units,
                         UnitBytes = rows.UnitBytes,
                         StripBytes = (nint)product.StripBytes,
+                        Jump = (nint)(next - start - product.StripBytes),
                         AsksAhead = tile == 0,
                         X0 = rows.Row(token),
                     };

@@ -22,7 +22,7 @@ internal static unsafe class HalfTile<C, L, V, F>
         byte* x0 = operands.X0, x1 = operands.X1, x2 = operands.X2, x3 = operands.X3;
         int row = operands.Row;
         bool asks = operands.AsksAhead;
-        nint ahead = (nint)(operands.Codes0 - scales) + Ahead.Far, bytesPerUnit = operands.StripBytes / operands.Units;
+        nint ahead = (nint)(operands.Codes0 - scales) + Ahead.Far, stripBytes = operands.StripBytes, bytesPerUnit = stripBytes / operands.Units;
         nint units = operands.Units, step = operands.UnitBytes, at = 0;
         F f0 = L.ZeroFloats, f1 = f0, f2 = f0, f3 = f0;
         F scale = f0, minimum = f0;
@@ -39,11 +39,12 @@ internal static unsafe class HalfTile<C, L, V, F>
 
             if (asks)
             {
-                Ahead.AskPart(C.UnitBytes, 0, scales + ahead, codes + Ahead.Near);
-                Ahead.AskPart(C.UnitBytes, 1, scales + ahead, codes + Ahead.Near);
-                Ahead.AskPart(C.UnitBytes, 2, scales + ahead, codes + Ahead.Near);
-                Ahead.AskPart(C.UnitBytes, 3, scales + ahead, codes + Ahead.Near);
-                Ahead.AskRest(C.UnitBytes, scales + ahead);
+                byte* far = scales + ahead + (ahead >= stripBytes ? operands.Jump : 0);
+                Ahead.AskPart(C.UnitBytes, 0, far, codes + Ahead.Near);
+                Ahead.AskPart(C.UnitBytes, 1, far, codes + Ahead.Near);
+                Ahead.AskPart(C.UnitBytes, 2, far, codes + Ahead.Near);
+                Ahead.AskPart(C.UnitBytes, 3, far, codes + Ahead.Near);
+                Ahead.AskRest(C.UnitBytes, far);
                 ahead += bytesPerUnit;
             }
 

@@ -163,14 +163,15 @@ internal unsafe struct PackedProduct
                     }
 
                     long first = segment == 0 ? 0 : Segments[segment - 1].ItemEnd;
-                    item += Compute(worker, Segments[segment], item - first, Math.Min(end, Segments[segment].ItemEnd) - item);
+                    item += Compute(worker, segment, item - first, Math.Min(end, Segments[segment].ItemEnd) - item);
                 }
             }
         }
 
         // Computes an item, or as many as one call of a kernel can: memory rests between calls. Returns how many.
-        private readonly int Compute(int worker, in RowSegment segment, long item, long most)
+        private readonly int Compute(int worker, int index, long item, long most)
         {
+            RowSegment segment = Segments[index];
             int rows = segment.RowEnd - segment.RowBegin;
             int chunks = (rows + RowsPerItem - 1) / RowsPerItem;
             int pair = (int)(item / chunks);
@@ -192,7 +193,7 @@ internal unsafe struct PackedProduct
                 {
                     bool takesRest = Product.Precision == ActivationPrecision.Int8 && part.Layout.TakesRest;
                     int count = chunks > 1 || takesRest ? 1 : (int)Math.Min(most, partPairs - pair);
-                    MultiplyBytes(worker, takesRest, segment, part, firstRow, Math.Min(count * PairRows, part.NumRows - firstRow), rowBegin, rowEnd);
+                    MultiplyBytes(worker, takesRest, index, part, firstRow, Math.Min(count * PairRows, part.NumRows - firstRow), rowBegin, rowEnd);
                     return count;
                 }
 
@@ -211,14 +212,17 @@ internal unsafe struct PackedProduct
             throw new UnreachableException("an item lies in no part");
         }
 
-        private readonly void MultiplyBytes(int worker, bool takesRest, in RowSegment segment, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
+        private readonly void MultiplyBytes(int worker, bool takesRest, int index, in StripPart part, int firstRow, int columns, int rowBegin, int rowEnd)
         {
+            RowSegment segment = Segments[index];
             int rows = rowEnd - rowBegin;
+            bool isLastOfGroup = firstRow + columns == part.NumRows && Product.Weights.Strips.Length == 1;
             StripProduct strips = new()
             {
                 Strips = Product.Weights.Strip(segment.Group, part, firstRow),
                 StripBytes = part.StripBytes,
                 NumStrips = (columns + StripLayout.Rows - 1) / StripLayout.Rows,
+                Next = isLastOfGroup && index + 1 < NumSegments ? Product.Weights.Strip(Segments[index + 1].Group, part, 0) : null,
                 Rows = Bytes,
                 Y = Product.Y + (rowBegin * Product.StrideY) + segment.OffsetY + part.FirstRow + firstRow,
                 StrideY = Product.StrideY,

@@ -34,6 +34,9 @@ internal unsafe struct StripProduct
     /// <summary>Strips.</summary>
     public int NumStrips;
 
+    /// <summary>The strip that the worker comes to after the last; null for the one behind it in memory.</summary>
+    public byte* Next;
+
     /// <summary>Activations.</summary>
     public ByteRows Rows;
 

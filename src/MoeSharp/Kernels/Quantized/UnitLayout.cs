@@ -69,6 +69,7 @@ internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
                 byte* first = product.Strips + (strip * product.StripBytes);
                 bool areTwo = strip + 1 < product.NumStrips;
                 byte* second = areTwo ? first + product.StripBytes : first;
+                byte* next = strip + 2 < product.NumStrips || product.Next == null ? second + product.StripBytes : product.Next;
                 UnitOperands operands = new()
                 {
                     Scales0 = first,
@@ -78,6 +79,7 @@ internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
                     Units = product.Rows.Units,
                     UnitBytes = product.Rows.UnitBytes,
                     StripBytes = (nint)product.StripBytes,
+                    Jump = (nint)(next - first - product.StripBytes),
                 };
                 MultiplyStrips<L, V, F>(ref operands, areTwo, product.Rows, product.Y + (strip * Rows), product.StrideY, Math.Min(product.Columns - (strip * Rows), areTwo ? PairRows : Rows));
             }
@@ -96,12 +98,15 @@ internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
         {
             Point(ref operands, rows, token, MaxTokens);
             operands.AsksAhead = token == 0;
-            UnitTile<C, L, V, F>.Compute<Tokens4, SecondRows>(operands, y + (token * ldy), ldy);
+            UnitOperands one = operands;
+            one.Jump = areTwo ? 0 : operands.Jump; // the second strip is behind the first
+            UnitTile<C, L, V, F>.Compute<Tokens4, SecondRows>(one, y + (token * ldy), ldy);
             if (areTwo)
             {
                 UnitOperands other = operands;
                 other.Scales0 = operands.Scales1;
                 other.Codes0 = operands.Codes1;
+                other.Jump = operands.Jump - operands.StripBytes;
                 UnitTile<C, L, V, F>.Compute<Tokens4, SecondRows>(other, y + (token * ldy) + Rows, ldy);
             }
 

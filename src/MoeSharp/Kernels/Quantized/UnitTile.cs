@@ -78,6 +78,7 @@ internal unsafe struct UnitOperands
     public byte* X6;
     public byte* X7;
     public nint StripBytes;
+    public nint Jump; // from the end of a strip to what is read next in its place
     public bool AsksAhead; // the weights come from memory: this is their first tile
 }
 
@@ -104,13 +105,12 @@ internal static unsafe class UnitTile<C, L, V, F>
         byte* z0 = S.IsStrip ? x0 : operands.X4, z1 = S.IsStrip ? x1 : operands.X5, z2 = S.IsStrip ? x2 : operands.X6, z3 = S.IsStrip ? x3 : operands.X7;
         int row = operands.Row;
         bool asks = operands.AsksAhead;
-        nint ahead = (nint)(operands.Codes0 - scales0) + Ahead.Far, stripBytes = operands.StripBytes, bytesPerUnit = stripBytes / operands.Units;
+        nint ahead = (nint)(operands.Codes0 - scales0) + Ahead.Far, stripBytes = operands.StripBytes, jump = operands.Jump, bytesPerUnit = stripBytes / operands.Units;
         nint units = operands.Units, step = operands.UnitBytes, at = 0;
         F f00 = L.ZeroFloats, f01 = f00, f10 = f00, f11 = f00, f20 = f00, f21 = f00, f30 = f00, f31 = f00;
         for (nint unit = 0; unit < units; unit++, at += step, codes0 += C.UnitBytes, codes1 += C.UnitBytes)
         {
-            // The strip after a pair's first is its second, so the way ahead of both jumps over a strip.
-            nint far = ahead + (S.IsStrip && ahead >= stripBytes ? stripBytes : 0);
+            nint far = ahead + (ahead >= stripBytes ? jump : 0);
             ahead += bytesPerUnit;
             if (asks)
             {
