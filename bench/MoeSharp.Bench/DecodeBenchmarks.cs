@@ -7,8 +7,8 @@ namespace MoeSharp.Bench;
 /// <summary>A whole model with random weights: reading a prompt, and writing alone and in company.</summary>
 /// <remarks>
 /// Weights are filled in packed form, so the model takes its own size in memory and seconds to make. Random tokens of random weights route nearly
-/// evenly, and the bytes of a step are those of the experts that it used. Sequences write behind 64 tokens. The limit of decoding is the bandwidth of reading these very weights, measured between the steps, divided by the
-/// bytes that a step must read; the limit of a prompt is the measured peak of 8-bit multiply-adds over those that its tokens need.
+/// evenly, and the bytes of a step are those of the experts that it used, of the other weights, and of keys and values. Sequences write behind 64 tokens. The limit of decoding is the bandwidth
+/// of reading these very weights, measured between the steps, divided by the bytes that a step must read; the limit of a prompt is the measured peak of 8-bit multiply-adds over those that its tokens need.
 /// </remarks>
 public static class DecodeBenchmarks
 {
@@ -53,7 +53,7 @@ public static class DecodeBenchmarks
         foreach (int count in batches)
         {
             double rate = count / run.StepSeconds(count);
-            double bytes = model.BytesPerStep(count, run.UsedExperts);
+            double bytes = model.BytesPerStep(count, run.UsedExperts) + run.CachedBytes;
             double limit = run.ReadGbps * 1e9 / bytes * count;
             alone = count == 1 ? rate : alone;
             results.Add(new BenchResult($"{name} decode, {count} together, {bytes / 1e9:F3} GB per step", rate, "tokens/s", limit, rate / limit));

@@ -43,6 +43,9 @@ internal sealed class DecodeRun : IDisposable
     /// <summary>Part of the experts that a step of the last measurement used, on average.</summary>
     public double UsedExperts { get; private set; }
 
+    /// <summary>Bytes of keys and values that the sequences of the last measurement held, on average over its steps; what they share counts once.</summary>
+    public double CachedBytes { get; private set; }
+
     /// <summary>Seconds per part in the last measurement.</summary>
     public IReadOnlyList<(string Part, double Seconds)> Parts { get; private set; } = [];
 
@@ -85,7 +88,7 @@ internal sealed class DecodeRun : IDisposable
         _context.Sequences = sequences;
         List<double> seconds = [];
         List<double> reads = [];
-        double used = 0;
+        double used = 0, held = 0;
         for (int step = 0; step < Warmups + MaxSteps && (step < Warmups + MinSteps || seconds.Sum() < StepBudgetSeconds); step++)
         {
             if (step == Warmups)
@@ -111,6 +114,7 @@ internal sealed class DecodeRun : IDisposable
             {
                 seconds.Add(time);
                 used += ShareOfExperts();
+                held += _begun.Length + sequences.Sum(sequence => (long)sequence.Length - _begun.Length);
             }
 
             for (int s = 0; s < count; s++)
@@ -130,6 +134,7 @@ internal sealed class DecodeRun : IDisposable
         reads.Sort();
         ReadGbps = reads[reads.Count / 2];
         UsedExperts = used / seconds.Count;
+        CachedBytes = held / seconds.Count * _pages.Layout.PageBytes / PagedHeads.PageTokens;
         return seconds[seconds.Count / 2];
     }
 
