@@ -12,7 +12,8 @@ internal sealed class StudyArguments
     private const int DefaultTokens = 32768;
     private const int DefaultQuestions = 192;
 
-    private readonly Option<string[]> _data = new("--data") { Description = "Files, folders or globs; .jsonl holds one text per line, anything else one per file. Or: embedded, the built-in corpus; pair, shared_key or dialect, lines of the language that a run of moe compare was trained on.", Required = true, AllowMultipleArgumentsPerToken = true };
+    private readonly Option<string[]> _data = new("--data") { Description = "Files, folders or globs; .jsonl holds one text per line, anything else one per file. Or: embedded, the built-in corpus; pair, shared_key or dialect, lines of the language that a run of moe compare was trained on.", AllowMultipleArgumentsPerToken = true };
+    private readonly Option<string?> _ids = new("--ids") { Description = "In place of --data: a JSON array of token ids, or an array of such arrays, for models without a tokenizer." };
     private readonly Option<string> _textField = new("--text-field") { Description = "Field of a .jsonl record that holds the text.", DefaultValueFactory = _ => "text" };
     private readonly Option<string> _domainField = new("--domain-field") { Description = "Field of a .jsonl record that names its domain. Without it, several files are a domain each.", DefaultValueFactory = _ => "domain" };
     private readonly Option<ulong> _corpusSeed = new("--corpus-seed") { Description = "Seed of the embedded corpus that the model was trained on.", DefaultValueFactory = _ => 7 };
@@ -30,7 +31,7 @@ internal sealed class StudyArguments
     /// <summary>Gives the options to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_data, _textField, _domainField, _corpusSeed, _tokens, _context, _stride, _ratios, _statistics, _off, _with, _facts, _out, _json])
+        foreach (Option option in (Option[])[_data, _ids, _textField, _domainField, _corpusSeed, _tokens, _context, _stride, _ratios, _statistics, _off, _with, _facts, _out, _json])
         {
             command.Options.Add(option);
         }
@@ -40,9 +41,16 @@ internal sealed class StudyArguments
     public StudySource Source(ParseResult parsed)
     {
         int tokens = parsed.GetValue(_tokens);
+        (string[] data, string? ids) = (parsed.GetValue(_data) ?? [], parsed.GetValue(_ids));
+        if ((data.Length == 0) == (ids is null))
+        {
+            throw new ConfigurationException("give the text as --data FILES, --data embedded, or --data pair, or its token ids as --ids FILE.json; one of them");
+        }
+
         return new StudySource
         {
-            Data = parsed.GetRequiredValue(_data),
+            Data = data,
+            Ids = ids,
             TextField = parsed.GetRequiredValue(_textField),
             DomainField = parsed.GetRequiredValue(_domainField),
             CorpusSeed = parsed.GetValue(_corpusSeed),

@@ -25,7 +25,29 @@ internal sealed record StudyInput(StudyText Text, Tokenizer? Tokenizer, double? 
     /// <param name="opened">The model.</param>
     /// <param name="windows">Window and stride.</param>
     public static StudyInput Read(StudySource source, string named, OpenedModel opened, EvaluationOptions windows) =>
-        source.Language is { } kind ? Generate(source, kind, named, opened.Model.Config) : Encode(source, opened, windows);
+        source.Ids is { } ids ? Take(ids, source.MostTokens, opened.Model.Config, windows)
+        : source.Language is { } kind ? Generate(source, kind, named, opened.Model.Config)
+        : Encode(source, opened, windows);
+
+    private static StudyInput Take(string path, int mostTokens, ModelConfig config, EvaluationOptions windows)
+    {
+        int[][] sequences = TokenSequences.Read(path);
+        TokenSequences.CheckVocabulary(sequences, config.VocabSize, path);
+        List<StudyDocument> documents = [];
+        long left = mostTokens;
+        foreach (int[] ids in sequences.Where(ids => ids.Length > 1).TakeWhile(_ => left > 0))
+        {
+            documents.Add(StudyDocument.Of(ids.Length - 1 <= left ? ids : ids[..(int)(left + 1)], "", 0));
+            left -= ids.Length - 1;
+        }
+
+        int longest = config.MaxPositionEmbeddings;
+        int context = windows.ContextLength ?? longest;
+        int stride = windows.Stride ?? Math.Max(1, context / 2);
+        return context >= 1 && context <= longest && stride >= 1 && stride <= context
+            ? new StudyInput(new StudyText(documents, context, stride, windows.RowsPerPass), null, null)
+            : throw new ConfigurationException($"--context {context} must be from 1 to the model's {longest}, --stride {stride} from 1 to the context");
+    }
 
     private static StudyInput Encode(StudySource source, OpenedModel opened, EvaluationOptions windows)
     {

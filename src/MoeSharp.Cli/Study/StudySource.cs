@@ -17,8 +17,11 @@ internal sealed record StudySource
     private const long TrainedBytes = 8_000_000; // of the embedded corpus: a quickstart trains on the first 6 MB
     private const int BytesPerToken = 4; // rough, to spread a sample over long texts
 
-    /// <summary>Files, folders, globs, or <see cref="Embedded"/>.</summary>
+    /// <summary>Files, folders, globs, or <see cref="Embedded"/>; empty where there are <see cref="Ids"/>.</summary>
     public required IReadOnlyList<string> Data { get; init; }
+
+    /// <summary>JSON file of token ids, or null for text.</summary>
+    public string? Ids { get; init; }
 
     /// <summary>Field of a .jsonl record that holds the text.</summary>
     public string TextField { get; init; } = "text";
@@ -40,7 +43,7 @@ internal sealed record StudySource
 
     /// <summary>The text in words.</summary>
     public string Name => IsEmbedded ? string.Create(CultureInfo.InvariantCulture, $"embedded corpus, seed {CorpusSeed}, beyond its first {TrainedBytes / 1e6:0} MB")
-        : Language is { } language ? $"generated lines of {language}" : string.Join(", ", Data);
+        : Language is { } language ? $"generated lines of {language}" : Ids ?? string.Join(", ", Data);
 
     /// <summary>Reads and encodes the text.</summary>
     /// <param name="tokenizer">Tokenizer of the model.</param>

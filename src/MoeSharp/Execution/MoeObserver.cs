@@ -16,7 +16,13 @@ public readonly ref struct MoeView
     /// <summary>Slots per token.</summary>
     public required int TopK { get; init; }
 
-    /// <summary>Chosen experts, [tokens * top_k]; negative where a slot was not dispatched.</summary>
+    /// <summary>Slots of the pass that asked for a place where capacity is limited; 0 where it is not.</summary>
+    public long AskedSlots { get; init; }
+
+    /// <summary>Slots among them that found none.</summary>
+    public long DroppedSlots { get; init; }
+
+    /// <summary>Chosen experts, [tokens * top_k]; negative where a slot has no expert.</summary>
     public required ReadOnlySpan<int> ExpertIds { get; init; }
 
     /// <summary>Weights that combine multiplies, [tokens, top_k].</summary>

@@ -55,19 +55,21 @@ public sealed class MoeLayer : IFeedForward
         Tensor? shared = _shared is null || context.Intervention is { WithoutSharedExperts: true } ? null : _shared.Forward(x, context); // [tokens, hidden]
         if (context.MoeObserver is { } observer)
         {
-            Show(observer, plan, routed, shared);
+            Show(observer, plan, record, routed, shared);
         }
 
         return shared is null ? routed : Op.Add(routed, shared, context); // [tokens, hidden]
     }
 
-    private void Show(MoeObserver observer, in RoutingPlan plan, Tensor routed, Tensor? shared)
+    private void Show(MoeObserver observer, in RoutingPlan plan, LayerRouting record, Tensor routed, Tensor? shared)
     {
         MoeView view = new()
         {
             Layer = _layer,
             NumExperts = plan.NumExperts,
             TopK = plan.TopK,
+            AskedSlots = record.AskedSlots,
+            DroppedSlots = record.DroppedSlots,
             ExpertIds = plan.ExpertIds,
             RoutingWeights = plan.RoutingWeights.Data,
             Logits = plan.Scores is { } scores ? scores.Logits.Data : [],

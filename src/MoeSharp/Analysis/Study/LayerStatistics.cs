@@ -19,7 +19,9 @@ public sealed class LayerStatistics
     private readonly LayerGauge _gauge = new();
     private double _batchViolationSum;
     private int _passes;
-    private long _tokens;
+    private long _askedSlots;
+    private long _droppedSlots;
+    private int[] _used = [];
 
     internal LayerStatistics(int layer, int numExperts, int topK, int numDomains, int[] liftTokens)
     {
@@ -47,8 +49,8 @@ public sealed class LayerStatistics
     /// <summary>Slots that reached an expert.</summary>
     public long NumSlots { get; private set; }
 
-    /// <summary>Share of the slots that reached no expert, for want of capacity.</summary>
-    public double DropRate => _tokens == 0 ? 0 : 1 - (NumSlots / ((double)_tokens * TopK));
+    /// <summary>Share of the slots that found no place, where experts have a capacity; of all rows of all passes.</summary>
+    public double DropRate => _askedSlots == 0 ? 0 : _droppedSlots / (double)_askedSlots;
 
     /// <summary>Which tokens the experts take.</summary>
     public TokenLift Lift { get; }
@@ -131,11 +133,19 @@ public sealed class LayerStatistics
 
     internal void Add(in MoeView view, ReadOnlySpan<int> groups, ReadOnlySpan<int> columns, WorkerPool workers)
     {
+        int topK = view.TopK;
+        _askedSlots += view.AskedSlots;
+        _droppedSlots += view.DroppedSlots;
+        if (_used.Length < topK)
+        {
+            _used = new int[topK];
+        }
+
         for (int row = 0; row < groups.Length; row++)
         {
             if (groups[row] >= 0)
             {
-                AddRow(view.ExpertIds.Slice(row * TopK, TopK), view.RoutingWeights.Slice(row * TopK, TopK), groups[row], columns[row]);
+                AddRow(view.ExpertIds.Slice(row * topK, topK), view.RoutingWeights.Slice(row * topK, topK), groups[row], columns[row]);
             }
         }
 
@@ -162,31 +172,30 @@ public sealed class LayerStatistics
 
     private void AddRow(ReadOnlySpan<int> experts, ReadOnlySpan<float> weights, int group, int column)
     {
-        _tokens++;
         Span<long> groupLoad = _groupLoad.AsSpan(group * _load.Length, _load.Length);
+        int used = 0;
         for (int slot = 0; slot < experts.Length; slot++)
         {
             int expert = experts[slot];
             if (expert < 0)
             {
-                continue; // not dispatched
+                continue; // this slot has no expert
             }
 
-            NumSlots++;
             _load[expert]++;
             _passLoad[expert]++;
             groupLoad[expert]++;
             _mass[expert] += weights[slot];
-            for (int other = slot + 1; other < experts.Length; other++)
+            for (int other = 0; other < used; other++)
             {
-                int second = experts[other];
-                if (second >= 0)
-                {
-                    _pairs[expert < second ? (expert * _load.Length) + second : (second * _load.Length) + expert]++;
-                }
+                int first = _used[other];
+                _pairs[expert < first ? (expert * _load.Length) + first : (first * _load.Length) + expert]++;
             }
+
+            _used[used++] = expert;
         }
 
+        NumSlots += used;
         if (column >= 0)
         {
             Lift.Add(column, experts);

@@ -69,6 +69,11 @@ public sealed class TokenSamples
             _samples.Add(window.Document, sample);
         }
 
+        if (sample.TopK != view.TopK)
+        {
+            throw new InvalidOperationException($"layer {view.Layer} has {view.TopK} slots per token, the layers before it {sample.TopK}");
+        }
+
         sample.ExpertIds[layer] = view.ExpertIds.Slice(row * view.TopK, sample.NumTokens * view.TopK).ToArray();
         sample.RoutingWeights[layer] = view.RoutingWeights.Slice(row * view.TopK, sample.NumTokens * view.TopK).ToArray();
     }

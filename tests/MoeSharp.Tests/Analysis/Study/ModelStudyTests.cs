@@ -5,6 +5,7 @@ using MoeSharp.Inference;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
 using MoeSharp.Model.Routers;
+using MoeSharp.Moe.Dispatch;
 
 namespace MoeSharp.Tests.Analysis.Study;
 
@@ -153,6 +154,39 @@ public sealed class ModelStudyTests
         Assert.Equal(StudyBench.Text().NumScored * 2, result.Statistics.Layers[0].NumSlots);
         Assert.True(double.IsNaN(result.Statistics.Layers[0].RouterEntropy));
         Assert.Contains(StudySummary.Sentences(result), sentence => sentence.Contains("No choice was changed", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Dropped_slots_are_those_of_the_capacity()
+    {
+        using StudyBench bench = new(StudyBench.Config with { Moe = StudyBench.Config.Moe! with { Capacity = new CapacityRule { EvaluationFactor = 0.5 } } });
+        StudyText text = StudyBench.Text();
+        StudyResult result = bench.Study(text);
+        (long asked, long dropped) = (0, 0);
+        using ForwardContext context = new(bench.Workers);
+        TokenBatch batch = new();
+        for (int pass = 0; pass < text.NumPasses; pass++)
+        {
+            text.Fill(pass, batch);
+            bench.Model.Loss(batch, new float[batch.Count], context);
+            asked += context.Routing.Layers[1].AskedSlots;
+            dropped += context.Routing.Layers[1].DroppedSlots;
+        }
+
+        Assert.Equal(dropped / (double)asked, result.Statistics.Layers[1].DropRate);
+        Assert.InRange(result.Statistics.Layers[1].DropRate, 0.3, 0.7);
+        Assert.Contains(StudySummary.Sentences(result), sentence => sentence.Contains("have a capacity", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Experts_that_choose_tokens_are_counted()
+    {
+        using StudyBench bench = new(StudyBench.Config with { Moe = StudyBench.Config.Moe! with { Router = new ExpertChoiceRouterConfig { AcknowledgesFutureLeak = true } } });
+        StudyResult result = bench.Study(StudyBench.Text());
+        Assert.NotNull(result.Curves.Refusal);
+        Assert.Equal(0, result.Statistics.Layers[0].DropRate);
+        Assert.InRange(result.Statistics.Layers[0].MaxViolation, 0, 0.5); // even over all rows; only scored ones count here
+        Assert.DoesNotContain("NaN", MoeSharp.Analysis.Study.Report.StudyReport.Build(result), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -70,10 +70,17 @@ internal static class TokenView
         for (int layer = 0; layer < ids.Length; layer++)
         {
             text.Append(layer == 0 ? "" : ";");
+            bool isEmpty = true;
             for (int slot = token * topK; slot < (token + 1) * topK; slot++)
             {
-                text.Append(slot == token * topK ? "" : " ").Append(CultureInfo.InvariantCulture, $"{ids[layer][slot]}:{100 * weights[layer][slot]:0.#}");
+                if (ids[layer][slot] >= 0)
+                {
+                    text.Append(isEmpty ? "" : " ").Append(CultureInfo.InvariantCulture, $"{ids[layer][slot]}:{100 * weights[layer][slot]:0.#}");
+                    isEmpty = false;
+                }
             }
+
+            text.Append(isEmpty ? "-1:0" : "");
         }
 
         return text.ToString();

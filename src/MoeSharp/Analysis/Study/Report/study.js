@@ -23,7 +23,7 @@
     detail.append(name);
     layers.forEach((layer, i) => {
       const line = document.createElement("div");
-      line.textContent = "layer " + layer + ": " + choices(token, i).map(slot => slot[0] < 0 ? "dropped" : "expert " + slot[0] + " (" + (slot[1] / 100).toFixed(3) + ")").join(", ");
+      line.textContent = "layer " + layer + ": " + choices(token, i).map(slot => slot[0] < 0 ? "no expert" : "expert " + slot[0] + " (" + (slot[1] / 100).toFixed(3) + ")").join(", ");
       detail.append(line);
     });
   };
