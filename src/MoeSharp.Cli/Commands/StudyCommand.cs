@@ -6,6 +6,8 @@ using MoeSharp.Analysis.Study;
 using MoeSharp.Analysis.Study.Report;
 using MoeSharp.Cli.Study;
 using MoeSharp.Data;
+using MoeSharp.Execution;
+using MoeSharp.Training;
 
 namespace MoeSharp.Cli.Commands;
 
@@ -30,7 +32,13 @@ internal static class StudyCommand
     {
         StudySource source = study.Source(parsed);
         StudyPlan plan = study.Plan(parsed);
+        IReadOnlyList<ExpertPlace> switchedOff = study.SwitchedOff(parsed);
         string folder = study.Folder(parsed);
+        if (File.Exists(Path.Combine(folder, RunFolder.DescriptionFile)))
+        {
+            throw new ConfigurationException($"{folder} holds a run, whose {StudyReport.FileName} the study would replace. Give another folder with --out.");
+        }
+
         using Interruption interruption = new();
         using OpenedModel opened = arguments.Open(parsed);
         string named = arguments.NameOf(parsed);
@@ -40,7 +48,7 @@ internal static class StudyCommand
         StudyRequest request = new()
         {
             Plan = plan,
-            SwitchedOff = study.SwitchedOff(parsed),
+            SwitchedOff = switchedOff,
             Questions = Questions(study.Questions(parsed, source), source, input),
             Rival = rival is null ? null : new StudySubject(study.Rival(parsed)!, rival.Model), // named, because there is one
             RivalReadsSameTokens = isSame,

@@ -24,12 +24,19 @@ public sealed class StudyCommandTests : IDisposable
         Assert.Equal(1, json.RootElement.GetProperty("router_saturation").EnumerateArray().Last().GetProperty("mean").GetDouble());
         Assert.Contains("</html>", File.ReadAllText(Path.Combine(_folder, "study/report.html")), StringComparison.Ordinal);
         Assert.True(File.Exists(Path.Combine(_folder, "study/study.json")));
+        string report = File.ReadAllText(Path.Combine(_folder, "run/report.html"));
+        MoeOutcome refused = MoeProcess.Run(_folder, "study", "run", "--data", "text.jsonl", "--out", "run");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Contains("holds a run", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(report, File.ReadAllText(Path.Combine(_folder, "run/report.html")));
     }
 
     [Theory]
     [InlineData("--ratios 2", "--data", "embedded", "--ratios", "2")]
     [InlineData("--ratios x/y", "--data", "embedded", "--ratios", "x/y")]
     [InlineData("--tokens 0", "--data", "embedded", "--tokens", "0")]
+    [InlineData("--off 3 is not understood", "--data", "embedded", "--off", "3")]
+    [InlineData("one of them", "--tokens", "5")]
     [InlineData("does not exist", "--data", "embedded")]
     public void Mistakes_are_told_in_one_line(string expected, params string[] arguments)
     {

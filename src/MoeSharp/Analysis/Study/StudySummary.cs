@@ -1,5 +1,6 @@
 using System.Globalization;
 using MoeSharp.Inference;
+using MoeSharp.Model;
 
 namespace MoeSharp.Analysis.Study;
 
@@ -144,9 +145,11 @@ public static class StudySummary
             return;
         }
 
+        (long own, long others) = (ModelSize.Of(result.Config).Parameters.Activated, ModelSize.Of(rival.Config).Parameters.Activated);
+        sentences.Add(Text($"The other model ({rival.Model}) activates {others / 1e6:0.00} million parameters per token, this one {own / 1e6:0.00} million."));
         sentences.Add(rival.Increase is { } increase
-            ? Text($"The other model ({rival.Model}) has a loss of {Pair(rival.Curves.Baseline.Loss)}: it {Moves(increase, "is", "higher", "lower")}.")
-            : Text($"The other model ({rival.Model}) reads other tokens; its {rival.Curves.Baseline.BitsPerByte:0.000} bits per byte compare with {result.Curves.Baseline.BitsPerByte:0.000}."));
+            ? Text($"The other model has a loss of {Pair(rival.Curves.Baseline.Loss)}: it {Moves(increase, "is", "higher", "lower")}.")
+            : Text($"It reads other tokens; its {rival.Curves.Baseline.BitsPerByte:0.000} bits per byte compare with {result.Curves.Baseline.BitsPerByte:0.000}."));
         if (result.Curves.Masked.Count > 1 && rival.Curves.Masked.Count > 1)
         {
             (StudyPoint mine, StudyPoint theirs) = (result.Curves.Masked[1], rival.Curves.Masked[1]);

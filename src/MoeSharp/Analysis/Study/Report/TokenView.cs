@@ -22,7 +22,7 @@ internal static class TokenView
         }
 
         IReadOnlyList<LayerStatistics> layers = result.Statistics.Layers;
-        page.Append("<h2 id=\"texts\">Token by token</h2>\n<p class=\"soft\">Each token has the colour of its heaviest expert in the layer shown. Point at a token, or walk with the arrow keys, to see all its experts and their weights in every layer. Colours far apart in number may look alike.</p>\n");
+        page.Append("<h2 id=\"texts\">Token by token</h2>\n<p class=\"soft\">Each token has the colour of its heaviest expert in the layer shown. Point at a token, or walk with the arrow keys, to see all its experts and their weights in every layer. Some experts have colours that look alike; the numbers tell them apart.</p>\n");
         page.Append("<div class=\"panel chooser\"><label>Layer <select id=\"token-layer\">");
         for (int layer = 0; layer < layers.Count; layer++)
         {
