@@ -133,6 +133,10 @@ public sealed class RouterConfigTests
     }
 
     [Fact]
+    public void Training_by_tasks_needs_tokens_that_announce_them() =>
+        Assert.Contains("task_tokens", Assert.Throws<ConfigurationException>(() => Load("model.moesharp.router=task_level", "model.moesharp.num_tasks=2")).Message, StringComparison.Ordinal);
+
+    [Fact]
     public void A_written_run_is_read_again()
     {
         TrainingConfig config = Load("model.num_experts_per_tok=2", "model.moesharp.router=gshard");

@@ -4,6 +4,7 @@ using MoeSharp.Execution;
 using MoeSharp.Inference;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 using MoeSharp.Tests.Kernels;
 using MoeSharp.Training;
 
@@ -97,7 +98,7 @@ public sealed class RouterTrainingTests : IDisposable
     public void A_model_that_cannot_continue_a_text_says_why()
     {
         using WorkerPool workers = new(1);
-        using LanguageModel model = new(Config("tasks", "model.moesharp.task_tokens=[]", "model.moesharp.num_tasks=2").Model!);
+        using LanguageModel model = new(Config("tasks").Model! with { Moe = Config("tasks").Model!.Moe! with { Router = new TaskLevelRouterConfig { NumTasks = 2 } } });
 
         Assert.Contains("task_tokens", Assert.Throws<ConfigurationException>(() => new DecodingSession(model, 8, 8, workers)).Message, StringComparison.Ordinal);
         Assert.Contains("task_tokens", Assert.Throws<ConfigurationException>(() => new TextGenerator(model, _text.Text.Tokenizer, workers)).Message, StringComparison.Ordinal);

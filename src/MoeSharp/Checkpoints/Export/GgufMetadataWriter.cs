@@ -1,6 +1,5 @@
 using MoeSharp.Checkpoints.Gguf;
 using MoeSharp.Model;
-using MoeSharp.Model.Routers;
 
 namespace MoeSharp.Checkpoints.Export;
 
@@ -47,7 +46,7 @@ internal static class GgufMetadataWriter
         AddRope(entries, config.Rope, config.LatentAttention?.RopeHeadDim ?? config.HeadDim, config.LatentAttention is not null, a);
         if (config.Moe is { } moe)
         {
-            AddExperts(entries, config, moe, a);
+            AddExperts(entries, config, moe.Router.AsTopK(moe) ?? moe, a); // others were refused
         }
     }
 
@@ -60,7 +59,7 @@ internal static class GgufMetadataWriter
     {
         string? what = config.Moe switch
         {
-            { Router: not TopKRouterConfig } => $"a router of kind {config.Moe.Router.Name}",
+            { } moe when moe.Router.AsTopK(moe) is null => $"a router of kind {moe.Router.Name}",
             { MoeLayerFreq: not 1 } => $"experts in every {config.Moe.MoeLayerFreq}th layer",
             { DenseLayers.Count: > 0 } => "single dense layers among those with experts",
             _ when config.ModelType == "deepseek" && config.Moe is null => "a DeepSeekMoE without experts; set model_type to llama",

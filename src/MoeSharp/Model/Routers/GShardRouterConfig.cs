@@ -108,6 +108,10 @@ public sealed record GShardRouterConfig : RouterConfig
         }
     }
 
+    // Without gradients these three policies use the two best experts always, and no expert is full.
+    internal override MoeConfig? AsTopK(MoeConfig moe) =>
+        SecondExpertPolicy is SecondExpertPolicy.All or SecondExpertPolicy.Random or SecondExpertPolicy.Sampling ? moe with { Router = new TopKRouterConfig(), NormTopKProb = true } : null;
+
     internal override IRouter Build(MoePlace place, MoeConfig moe)
     {
         LinearRouterProjection projection = new($"{place.Name}.router", place.HiddenSize, moe.NumExperts, false, place.Parameters);

@@ -79,6 +79,10 @@ public abstract record RouterConfig
         }
     }
 
+    /// <summary>The same experts with the router top_k where that gives the same results in passes without gradients, for formats that know no other; else null.</summary>
+    /// <param name="moe">Experts with this router.</param>
+    internal virtual MoeConfig? AsTopK(MoeConfig moe) => null;
+
     /// <summary>How a weight begins in a new model.</summary>
     /// <param name="weight">Its name, without the path.</param>
     /// <param name="config">The model.</param>

@@ -40,6 +40,8 @@ public sealed record SwitchRouterConfig : RouterConfig
         }
     }
 
+    internal override MoeConfig? AsTopK(MoeConfig moe) => moe with { Router = new TopKRouterConfig() };
+
     internal override IRouter Build(MoePlace place, MoeConfig moe)
     {
         LinearRouterProjection projection = new($"{place.Name}.router", place.HiddenSize, moe.NumExperts, false, place.Parameters);

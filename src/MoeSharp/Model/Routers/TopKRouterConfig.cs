@@ -20,6 +20,8 @@ public sealed record TopKRouterConfig : RouterConfig
         return moe.HasRouterNetwork ? [first, new("router_output", "gate.output.weight", new Shape(moe.NumExperts, moe.NumExperts))] : [first];
     }
 
+    internal override MoeConfig? AsTopK(MoeConfig moe) => moe;
+
     internal override IRouter Build(MoePlace place, MoeConfig moe)
     {
         string name = $"{place.Name}.router";
