@@ -17,10 +17,13 @@ internal static class GgufMetadataWriter
         ("dbrx", "dbrx", false), ("grok-1", "grok", false), ("gpt_oss", "gpt-oss", false),
     ];
 
-    /// <summary>The architecture as its GGUF files have it: with the order of rotary pairs that they use, and divisors instead of the numbers they follow from.</summary>
+    /// <summary>The architecture as its GGUF files have it: with the order of rotary pairs that they use, and divisors instead of the numbers they follow from, and routers by what they do without gradients.</summary>
     /// <exception cref="ConfigurationException">The format does not have the family.</exception>
-    public static ModelConfig InFile(ModelConfig config) =>
-        config with { Rope = RopeFrequencies.Divided(config.Rope, RopeFrequencies.RotatedLanes(config)) with { IsInterleaved = Find(config).IsInterleaved } };
+    public static ModelConfig InFile(ModelConfig config) => config with
+    {
+        Rope = RopeFrequencies.Divided(config.Rope, RopeFrequencies.RotatedLanes(config)) with { IsInterleaved = Find(config).IsInterleaved },
+        Moe = config.Moe is { } moe ? moe.Router.AsTopK(moe) ?? moe : null,
+    };
 
     /// <summary>Adds what describes the architecture.</summary>
     /// <param name="entries">Metadata.</param>
