@@ -176,7 +176,7 @@ public sealed class ComparisonRunner
 
     private static void RequireSame(RunFolder begun, PlannedRun run)
     {
-        if (!JsonNode.DeepEquals(begun.Description["config"], TrainingConfigJson.Write(run.Config)))
+        if (begun.ReadConfig() != run.Config) // as values, so that a key which a later version adds with its default is no difference
         {
             throw new ConfigurationException($"{begun.Path} holds a run of another configuration: the experiment has been changed since. Give a new folder with --out, or delete the run.");
         }

@@ -1,4 +1,4 @@
-using System.Text.Json;
+using System.Text.Json.Nodes;
 using MoeSharp.Training;
 using MoeSharp.Training.Comparison;
 
@@ -61,6 +61,19 @@ public sealed class ComparisonRunnerTests : IDisposable
         string message = Assert.Throws<ConfigurationException>(() => Run(changed, "runs", jobs: 1)).Message;
         Assert.Contains("another configuration", message, StringComparison.Ordinal);
         Assert.Contains("--out", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_without_a_later_versions_keys_is_the_same_run()
+    {
+        ComparisonPlan plan = _tiny.Plan();
+        Run(plan, "runs", jobs: 2);
+        string description = Path.Combine(ComparisonRunner.FolderOf(Path.Combine(_tiny.Folder, "runs"), plan.Runs[0]), RunFolder.DescriptionFile);
+        JsonNode json = JsonNode.Parse(File.ReadAllText(description))!;
+        Assert.True(json["config"]!["balance"]!.AsObject().Remove("z_loss_alpha"));
+        File.WriteAllText(description, json.ToJsonString());
+
+        Assert.Equal(4, ComparisonRunner.ReadFinished(plan, Path.Combine(_tiny.Folder, "runs")).Count);
     }
 
     [Fact]
