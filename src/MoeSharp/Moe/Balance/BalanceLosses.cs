@@ -1,4 +1,5 @@
 using MoeSharp.Execution;
+using MoeSharp.Kernels;
 using MoeSharp.Moe.Routing;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
@@ -227,7 +228,7 @@ public sealed class BalanceLosses
                 throw new ConfigurationException("balance.load_alpha is for the router noisy_top_k, whose loads have a gradient; set it to 0");
             }
 
-            Sum(chances, context.Batch.IsPadding, _amounts);
+            Sum(chances, context.Batch, _amounts);
             record.Losses[AuxiliaryLoss.Load] = VariationLoss.Measure(_amounts, _slopes);
             if (context.Tape is not null)
             {
@@ -247,21 +248,13 @@ public sealed class BalanceLosses
         return slopes;
     }
 
-    private static void Sum(Tensor rows, ReadOnlySpan<bool> isPadding, Span<double> sums)
+    private static void Sum(Tensor values, TokenBatch batch, Span<double> sums)
     {
         sums.Clear();
-        for (int row = 0; row < rows.Rows; row++)
+        for ((int Begin, int End) run = batch.RealRun(0, batch.Count); run.Begin < run.End; run = batch.RealRun(run.End, batch.Count))
         {
-            if (isPadding.Length > 0 && isPadding[row])
-            {
-                continue;
-            }
-
-            ReadOnlySpan<float> values = rows.Data.Slice(row * rows.Columns, rows.Columns);
-            for (int column = 0; column < values.Length; column++)
-            {
-                sums[column] += values[column];
-            }
+            int rows = run.End - run.Begin;
+            RowSums.Add(rows, values.Columns, values.Data.Slice(run.Begin * values.Columns, rows * values.Columns), sums);
         }
     }
 

@@ -12,7 +12,6 @@ internal sealed class GroupMeasure
     private double[] _loads = [];
     private double[] _firstLoads = [];
     private double[] _meanScores = [];
-    private float[] _scores = []; // scratch: scores of a run of rows
     private int[] _expertIds = []; // of real tokens
     private int _numSlots;
 
@@ -61,7 +60,7 @@ internal sealed class GroupMeasure
             _group.Add(chosen, topK);
             chosen.CopyTo(_expertIds.AsSpan(_numSlots));
             _numSlots += chosen.Length;
-            AddScores(probs.Data.Slice(run.Begin * probs.Columns, rows * probs.Columns), rows, context.Workers);
+            RowSums.Add(rows, probs.Columns, probs.Data.Slice(run.Begin * probs.Columns, rows * probs.Columns), _meanScores);
         }
 
         if (NumTokens == 0)
@@ -82,7 +81,7 @@ internal sealed class GroupMeasure
     {
         if (_loads.Length != experts)
         {
-            (_loads, _firstLoads, _meanScores, _scores) = (new double[experts], new double[experts], new double[experts], new float[experts]);
+            (_loads, _firstLoads, _meanScores) = (new double[experts], new double[experts], new double[experts]);
             _step.Clear(experts);
         }
 
@@ -94,16 +93,6 @@ internal sealed class GroupMeasure
         _group.Clear(experts);
         Array.Clear(_meanScores);
         _numSlots = 0;
-    }
-
-    private void AddScores(ReadOnlySpan<float> scores, int rows, WorkerPool workers)
-    {
-        Array.Clear(_scores);
-        Elementwise.SumRows(workers, rows, _scores.Length, scores, _scores); // in blocks of rows, so that little is lost by rounding
-        for (int expert = 0; expert < _scores.Length; expert++)
-        {
-            _meanScores[expert] += _scores[expert];
-        }
     }
 
     // f = N / (K T) * slots, or N / T * first choices; P = sum of scores / tokens of the group
