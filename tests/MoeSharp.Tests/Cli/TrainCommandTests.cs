@@ -83,6 +83,18 @@ public sealed class TrainCommandTests : IDisposable
         Assert.Contains("two models", outcome.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("Router top_k, 3 of 15 experts. Load balance: expert_alpha 0.01 (per micro-batch), z_loss_alpha 0.001 (per micro-batch). Capacity: none, no token is dropped.", "balance.expert_alpha=0.01", "balance.scope=micro_batch", "balance.z_loss_alpha=0.001")]
+    [InlineData("Load balance: OFF. Capacity: factor 1.25 in training, none in evaluation.", "balance.expert_alpha=0", "model.moesharp={ \"capacity_factor\": 1.25 }")]
+    public void A_run_begins_by_saying_what_keeps_its_experts_in_use(string line, params string[] settings)
+    {
+        string[] arguments = [.. s_small.Where(argument => argument != "--json"), .. settings.SelectMany(setting => new[] { "--set", setting })];
+        MoeOutcome outcome = MoeProcess.Run(_folder, ["train", "--data", "text.jsonl", "--out", "run", "--steps", "1", .. arguments]);
+
+        Assert.True(outcome.ExitCode == 0, outcome.Error);
+        Assert.Contains(line, string.Join(' ', outcome.Output.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void The_next_command_is_one_that_can_be_typed()
     {
