@@ -13,6 +13,13 @@ internal static class ModelDescription
     public static string Attention(ModelConfig config)
     {
         List<string> parts = [Heads(config)];
+        if (config.AttentionExperts is { } experts)
+        {
+            parts.Add(experts.Kind == AttentionExpertsKind.Mixture
+                ? $"{experts.TopK} of {experts.NumExperts} experts, each with query heads and output of its own"
+                : $"values and output of a head by {experts.TopK} of {experts.NumExperts} experts");
+        }
+
         int sliding = config.LayerAttention.Count(kind => kind == AttentionKind.Sliding);
         int linear = config.LayerAttention.Count(kind => kind == AttentionKind.Linear);
         if (sliding > 0)

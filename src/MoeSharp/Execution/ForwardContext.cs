@@ -56,12 +56,15 @@ public sealed class ForwardContext : IDisposable
     /// <summary>How products with packed weights take their activations.</summary>
     public ActivationPrecision Activations { get; set; }
 
-    /// <summary>Loads, auxiliary losses and choices of the last pass.</summary>
+    /// <summary>Loads, auxiliary losses and choices of the feed-forward experts in the last pass.</summary>
     public RoutingRecord Routing { get; } = new();
 
     /// <summary>Loss of each row's target in nats, 0 where there is none; known while a training pass is walked back, empty before.</summary>
     /// <remarks>What a router was worth to a token is seen here: operations that learn from it read it in their backward.</remarks>
     public ReadOnlySpan<float> RowLosses => _rowLosses is { } losses ? losses.Data : [];
+
+    /// <summary>The same of attention experts whose use is balanced.</summary>
+    public RoutingRecord AttentionRouting { get; } = new();
 
     /// <summary>When not null, receives the embedding's output and every layer's, each [tokens, hidden]; the caller clears it.</summary>
     public List<float[]>? HiddenStates { get; set; }
@@ -84,6 +87,7 @@ public sealed class ForwardContext : IDisposable
         Tape = null;
         Batch = batch;
         Routing.Reset();
+        AttentionRouting.Reset();
         OpenSequences();
     }
 
@@ -97,6 +101,7 @@ public sealed class ForwardContext : IDisposable
 
         (Tape, Batch, Balance, AuxiliaryScale) = (_tape, batch, balance, auxiliaryScale);
         Routing.Reset();
+        AttentionRouting.Reset();
     }
 
     /// <summary>Ends the pass: its tensors become invalid.</summary>

@@ -1,6 +1,6 @@
 namespace MoeSharp.Execution;
 
-/// <summary>What the MoE layers did in one forward pass: loads, auxiliary losses and, when asked for, every choice.</summary>
+/// <summary>What the routers of one kind of layer did in one forward pass: loads, auxiliary losses and, when asked for, every choice.</summary>
 public sealed class RoutingRecord
 {
     private readonly List<LayerRouting> _layers = [];
@@ -59,7 +59,7 @@ public sealed class RoutingRecord
     {
         if (_used == _layers.Count)
         {
-            _layers.Add(new LayerRouting());
+            _layers.Add(new LayerRouting(this));
         }
 
         LayerRouting record = _layers[_used++];
@@ -72,6 +72,11 @@ public sealed class RoutingRecord
 public sealed class LayerRouting
 {
     private AuxiliaryLosses _losses;
+
+    internal LayerRouting(RoutingRecord pass) => Pass = pass;
+
+    /// <summary>What the layer is a part of.</summary>
+    internal RoutingRecord Pass { get; }
 
     /// <summary>Index of the decoder layer.</summary>
     public int Layer { get; private set; }

@@ -1,6 +1,7 @@
 using MoeSharp.Kernels;
 using MoeSharp.Layers;
 using MoeSharp.Model.Blocks;
+using MoeSharp.Moe.AttentionExperts;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
 
@@ -73,6 +74,12 @@ internal sealed class DecoderAssembly(ModelConfig config, ICollection<Parameter>
             Window = kind == AttentionKind.Sliding ? config.SlidingWindow : 0,
             ScoreCap = config.AttentionScoreCap,
         };
+        if (config.AttentionExperts is { } experts)
+        {
+            AttentionExpertChoice choice = new(experts.NumExperts, experts.TopK, experts.NormTopKProb, config.AttentionOutputBias);
+            return experts.Kind == AttentionExpertsKind.Mixture ? new MixtureAttentionLayer(place, heads, _rotary, choice) : new SwitchHeadLayer(place, heads, _rotary, choice);
+        }
+
         return new AttentionLayer(place, heads, _rotary, Options());
     }
 

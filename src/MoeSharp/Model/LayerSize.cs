@@ -16,11 +16,19 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
 
     private long QueryRows => (long)config.NumAttentionHeads * config.HeadDim;
 
-    /// <summary>Width of the values that one query head collects.</summary>
-    public long ValueWidth => (long)config.NumAttentionHeads * (config.LatentAttention?.ValueHeadDim ?? config.HeadDim);
+    private long KeyRows => (long)config.NumKeyValueHeads * config.HeadDim;
+
+    // Sets of query heads that attend for one token.
+    private long HeadSets => config.AttentionExperts is { Kind: AttentionExpertsKind.Mixture } experts ? experts.TopK : 1;
+
+    /// <summary>Width of the queries of one token.</summary>
+    public long QueryWidth => HeadSets * QueryRows;
+
+    /// <summary>Width of the values that the query heads of one token collect.</summary>
+    public long ValueWidth => HeadSets * config.NumAttentionHeads * (config.LatentAttention?.ValueHeadDim ?? config.HeadDim);
 
     /// <summary>Training FLOPs of one pair of a query's and a key's position: two for each product, three times for forward and backward.</summary>
-    public double PairFlops => 6.0 * (QueryRows + ValueWidth);
+    public double PairFlops => 6.0 * (QueryWidth + ValueWidth);
 
     /// <summary>Weights of the matrices that multiply every token in attention.</summary>
     public long AttentionMatrices
@@ -42,10 +50,29 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
                     return queries + down + up + (Hidden * ValueWidth);
                 }
 
-                return (QueryKeyValueRows + QueryRows) * Hidden;
+                return config.AttentionExperts switch
+                {
+                    { Kind: AttentionExpertsKind.Mixture } mixture => ((2 * KeyRows) + mixture.NumExperts) * Hidden,
+                    { } heads => (QueryRows + KeyRows + (((long)config.NumAttentionHeads + config.NumKeyValueHeads) * heads.NumExperts)) * Hidden,
+                    null => (QueryKeyValueRows + QueryRows) * Hidden,
+                };
             }
         }
     }
+
+    /// <summary>Weights of one attention expert, of <see cref="AttentionExpertsKind.SwitchHead"/> over all heads; 0 where attention has none.</summary>
+    public long AttentionExpertMatrices => config.AttentionExperts switch
+    {
+        { Kind: AttentionExpertsKind.Mixture } => checked(2 * QueryRows * Hidden),
+        { } => checked((QueryRows + KeyRows) * Hidden),
+        null => 0,
+    };
+
+    /// <summary>Attention experts that a token uses.</summary>
+    public int AttentionTopK => config.AttentionExperts?.TopK ?? 0;
+
+    /// <summary>Attention experts.</summary>
+    public int NumAttentionExperts => config.AttentionExperts?.NumExperts ?? 0;
 
     /// <summary>Weights of the matrices that multiply every token in the feed-forward: a dense one, the shared one with its gate, the router.</summary>
     public long SharedMatrices

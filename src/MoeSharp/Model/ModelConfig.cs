@@ -64,6 +64,9 @@ public sealed record ModelConfig
     /// <summary>Latent attention, or null for heads with their own keys and values.</summary>
     public LatentAttentionConfig? LatentAttention { get; init; }
 
+    /// <summary>Experts inside attention, or null for none.</summary>
+    public AttentionExpertsConfig? AttentionExperts { get; init; }
+
     /// <summary>Normalisation of queries and keys.</summary>
     public QueryKeyNorm QueryKeyNorm { get; init; }
 

@@ -71,6 +71,7 @@ internal static class ModelConfigRules
         }
 
         CheckLayers(config, problems);
+        AttentionExpertKeys.AddProblems(config, problems);
         Product("num_attention_heads", config.NumAttentionHeads, "head_dim", config.HeadDim, problems);
         double state = (double)config.NumAttentionHeads * config.HeadDim * config.HeadDim * config.LayerAttention.Count(kind => kind == AttentionKind.Linear);
         if (state > int.MaxValue)

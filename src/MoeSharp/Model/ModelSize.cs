@@ -45,6 +45,7 @@ public sealed class ModelSize
         MoeConfig? moe = config.Moe;
         double width = config.IntermediateSize + ((moe?.NumExperts ?? 0.0) * (moe?.IntermediateSize ?? 0)) + (moe?.SharedIntermediateSize ?? 0) + ((double)(moe?.NumSharedExperts ?? 0) * (moe?.IntermediateSize ?? 0));
         double attention = ((3.0 * config.NumAttentionHeads) + (2.0 * config.NumKeyValueHeads)) * (config.HeadDim + (config.LatentAttention?.ValueHeadDim ?? 0.0));
+        attention *= 1.0 + (config.AttentionExperts?.NumExperts ?? 0);
         double latent = config.LatentAttention is { } mla ? (double)mla.QueryRank + mla.LatentRank + mla.RopeHeadDim : 0;
         double router = moe is { HasRouterNetwork: true } ? (double)moe.NumExperts * moe.NumExperts : 0;
         double layer = (config.HiddenSize * (attention + latent + (3 * width))) + (latent * attention) + router;
@@ -70,7 +71,8 @@ public sealed class ModelSize
     }
 
     /// <summary>Training FLOPs (forward and backward) of one token in all matrices that multiply it, without attention.</summary>
-    public double TrainingFlopsPerToken => 6 * (SumOverLayers(layer => (double)layer.AttentionMatrices + layer.SharedMatrices + ((double)layer.TopK * layer.ExpertMatrices)) + ((double)_config.VocabSize * _config.HiddenSize));
+    public double TrainingFlopsPerToken => 6 * (SumOverLayers(layer =>
+        (double)layer.AttentionMatrices + layer.SharedMatrices + ((double)layer.AttentionTopK * layer.AttentionExpertMatrices) + ((double)layer.TopK * layer.ExpertMatrices)) + ((double)_config.VocabSize * _config.HiddenSize));
 
     /// <summary>Training FLOPs (forward and backward) of one pair of a query and a key that it sees, in all heads and layers.</summary>
     public double TrainingFlopsPerAttentionPair => SumOverLayers(layer => layer.PairFlops);
@@ -153,13 +155,21 @@ public sealed class ModelSize
                 LayerSize layer = new(_config, index);
                 long shared = layer.AttentionMatrices + layer.SharedMatrices + layer.Vectors;
                 long expert = layer.ExpertMatrices + layer.ExpertVectors;
-                activated += shared + (layer.TopK * expert);
-                total += shared + (layer.NumExperts * expert);
+                activated += shared + (layer.AttentionTopK * layer.AttentionExpertMatrices) + (layer.TopK * expert);
+                total += shared + (layer.NumAttentionExperts * layer.AttentionExpertMatrices) + (layer.NumExperts * expert);
             }
 
             return new ParameterCounts(total, activated, _config.TieWordEmbeddings ? activated : activated - embedding);
         }
     }
+
+    // Rows of attention experts: what they compute and what they read, and a row of the residual stream for every slot.
+    private long AttentionExpertFloats(LayerSize layer) => _config.AttentionExperts switch
+    {
+        { Kind: AttentionExpertsKind.Mixture } mixture => layer.QueryWidth + layer.ValueWidth + ((long)mixture.TopK * _config.HiddenSize),
+        { } heads => (long)heads.TopK * (((long)(_config.NumAttentionHeads + _config.NumKeyValueHeads) * _config.HeadDim) + ((long)_config.NumAttentionHeads * _config.HiddenSize)),
+        null => 0,
+    };
 
     private double SumOverLayers(Func<LayerSize, double> value)
     {
@@ -183,8 +193,8 @@ public sealed class ModelSize
             for (int index = 0; index < _config.NumHiddenLayers; index++)
             {
                 LayerSize layer = new(_config, index);
-                long queries = (_config.NumAttentionHeads + (2L * _config.NumKeyValueHeads)) * _config.HeadDim;
-                long attention = (4 * hidden) + queries + layer.ValueWidth;
+                long queries = layer.QueryWidth + (2L * _config.NumKeyValueHeads * _config.HeadDim);
+                long attention = (4 * hidden) + queries + layer.ValueWidth + AttentionExpertFloats(layer);
                 long feedForward = 3 * (long)layer.ActivatedWidth;
                 long slots = (2 * hidden * layer.TopK) + layer.NumExperts;
                 perToken += attention + feedForward + slots;

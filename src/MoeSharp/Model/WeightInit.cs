@@ -66,7 +66,8 @@ public static class WeightInit
 
     private static double FanIn(Parameter parameter, ModelConfig config)
     {
-        double fanIn = 1.0 / Math.Sqrt(parameter.Shape[parameter.Shape.Rank - 1]);
+        bool isOfHead = config.AttentionExperts is { Kind: AttentionExpertsKind.SwitchHead } && parameter.Name.EndsWith(".attention.output_projection", StringComparison.Ordinal);
+        double fanIn = 1.0 / Math.Sqrt((double)parameter.Shape[parameter.Shape.Rank - 1] * (isOfHead ? config.NumAttentionHeads : 1)); // the outputs of all heads are added
         return parameter.Name switch
         {
             "embedding" => EmbeddingDeviation,

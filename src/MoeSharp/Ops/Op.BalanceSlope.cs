@@ -35,11 +35,12 @@ public static partial class Op
     /// <summary>Gives every row the gradient of the expert-level loss over all layers; loads are taken when the pass is walked back, after the last layer.</summary>
     /// <param name="scores">[tokens, experts].</param>
     /// <param name="factor">Factor on the loss.</param>
+    /// <param name="pass">The layers that are one to the loss.</param>
     /// <param name="context">Context of a training pass.</param>
-    public static void AddJointSlopes(Tensor scores, float factor, ForwardContext context)
+    public static void AddJointSlopes(Tensor scores, float factor, RoutingRecord pass, ForwardContext context)
     {
         JointSlopeNode node = context.Tape!.Record<JointSlopeNode>(null, context.Timer.Current); // callers run it in training passes only
-        (node.Scores, node.Factor) = (scores, factor);
+        (node.Scores, node.Factor, node.Pass) = (scores, factor, pass);
     }
 
     /// <summary>Gradient of the mean squared log-sum-exp of router logits: 2 lse / tokens * softmax per row.</summary>
@@ -120,16 +121,17 @@ public static partial class Op
 
         public Tensor Scores = null!;
         public float Factor;
+        public RoutingRecord Pass = null!;
 
         // L = factor sum_i f_i P_i, P_i a mean over layers * tokens rows.
         public override void Backward(ForwardContext context)
         {
             int tokens = context.Batch.CountReal();
-            ReadOnlySpan<double> loads = context.Routing.JointLoads();
+            ReadOnlySpan<double> loads = Pass.JointLoads();
             Array.Resize(ref _slopes, Scores.Columns);
             for (int expert = 0; expert < _slopes.Length; expert++)
             {
-                _slopes[expert] = (float)(Factor * loads[expert] / ((double)context.Routing.NumLayers * tokens));
+                _slopes[expert] = (float)(Factor * loads[expert] / ((double)Pass.NumLayers * tokens));
             }
 
             AddToRows(_slopes, 0, Scores.Rows, GradientOf(Scores, context), context);

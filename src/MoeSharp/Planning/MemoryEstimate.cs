@@ -76,14 +76,29 @@ public sealed record MemoryEstimate(IReadOnlyList<FormatShare> Formats, long Key
             return weight.Bytes / Math.Max(config.VocabSize, 1);
         }
 
+        bool isAttentionExpert = weight.Shape.Rank == 3 && weight.Name.Contains(".attention.", StringComparison.Ordinal);
+        if (config.AttentionExperts is { } attention && isAttentionExpert)
+        {
+            return weight.Bytes * attention.TopK / attention.NumExperts;
+        }
+
         return config.Moe is { } moe && weight.Name.Contains(".moe.experts.", StringComparison.Ordinal) ? weight.Bytes * moe.TopK / moe.NumExperts : weight.Bytes;
     }
+
+    // The output of every attention expert that a token uses, before they are added.
+    private static long AttentionExpertRows(ModelConfig config) => config.AttentionExperts switch
+    {
+        { Kind: AttentionExpertsKind.Mixture } mixture => (long)mixture.TopK * config.HiddenSize,
+        { } heads => (long)heads.TopK * config.NumAttentionHeads * config.HiddenSize,
+        null => 0,
+    };
 
     // Rows of the widest operations that are alive together: residual stream and norms, attention, the experts' inner rows, and one row of logits.
     private static long Activations(ModelConfig config, long context)
     {
         long tokens = Math.Min(ChunkTokens, Math.Max(context, 1));
-        long attention = 4L * config.NumAttentionHeads * config.HeadDim;
+        long sets = config.AttentionExperts?.TopK ?? 1;
+        long attention = (4L * sets * config.NumAttentionHeads * config.HeadDim) + AttentionExpertRows(config);
         long experts = config.Moe is { } moe ? moe.TopK * ((3L * moe.IntermediateSize) + (2L * config.HiddenSize)) : 0;
         long floats = (6L * config.HiddenSize) + attention + Math.Max(3L * config.IntermediateSize, experts);
         return checked(((tokens * floats) + config.VocabSize) * sizeof(float));

@@ -36,6 +36,11 @@ public sealed class TensorPool : IDisposable
     /// <param name="rows">Number of rows selected.</param>
     public Tensor Gather(Tensor source, int[] index, int rows) => Register(new Shape(rows, source.Columns), source.ShareData(), index);
 
+    /// <summary>A tensor of other dimensions with the same elements, sharing the data.</summary>
+    /// <param name="source">Tensor without a row selection.</param>
+    /// <param name="shape">Dimensions with as many elements.</param>
+    public Tensor View(Tensor source, Shape shape) => Register(shape, source.ShareData(), null);
+
     /// <summary>Opens a scope: tensors rented until <see cref="CloseScope"/> are released then, unless kept or saved by the tape.</summary>
     /// <returns>Mark to close the scope with.</returns>
     public int OpenScope() => _scoped.Count;

@@ -35,6 +35,10 @@ public sealed class ArchitectureTests
 
     private static readonly MoeConfig Experts = new() { NumExperts = 6, TopK = 2, IntermediateSize = 5 };
 
+    private static readonly AttentionExpertsConfig Mixture = new() { Kind = AttentionExpertsKind.Mixture, NumExperts = 5, TopK = 2 };
+
+    private static readonly AttentionExpertsConfig Switched = new() { Kind = AttentionExpertsKind.SwitchHead, NumExperts = 3, TopK = 2 };
+
     private static readonly Dictionary<string, ModelConfig> s_variants = new()
     {
         ["llama"] = Dense with { HeadDim = 4, NumKeyValueHeads = 4 },
@@ -62,6 +66,12 @@ public sealed class ArchitectureTests
             LatentAttention = Latent.LatentAttention! with { QueryRank = 9 },
             Rope = new RopeConfig { IsInterleaved = true, Scaling = RopeScaling.Yarn, Factor = 8, OriginalMaxPositions = 6, BetaFast = 2, BetaSlow = 0.1, MscaleAllDim = 0.7, AttentionFactor = 0.9 },
         },
+        ["attention experts"] = Dense with { AttentionExperts = Mixture },
+        ["attention experts beside experts"] = Dense with { NumKeyValueHeads = 4, AttentionOutputBias = true, AttentionExperts = Mixture with { TopK = 3, NormTopKProb = true }, Moe = Experts },
+        ["one attention expert per token"] = Dense with { NumAttentionHeads = 1, NumKeyValueHeads = 1, AttentionExperts = Mixture with { TopK = 1 } },
+        ["switch head"] = Dense with { AttentionExperts = Switched },
+        ["switch head beside experts"] = Dense with { NumKeyValueHeads = 4, AttentionOutputBias = true, AttentionExperts = Switched with { NumExperts = 4, TopK = 3 }, Moe = Experts },
+        ["switch head, one expert per head"] = Dense with { AttentionExperts = Switched with { TopK = 1 } },
         ["windows"] = Dense with { SlidingWindow = 3, LayerAttention = [AttentionKind.Sliding, AttentionKind.Full] },
         ["sinks"] = Dense with { HasAttentionSinks = true, AttentionBias = true },
         ["score cap"] = Dense with { AttentionScoreCap = 0.5f },

@@ -38,6 +38,8 @@ public sealed class BatchIdentityTests
             LatentAttention = new LatentAttentionConfig { QueryRank = 96, LatentRank = 64, NopeHeadDim = 32, RopeHeadDim = 16, ValueHeadDim = 32 },
             Moe = s_plain.Moe! with { Scoring = RouterScoring.Sigmoid, HasSelectionBias = true, NumGroups = 4, TopKGroups = 2, GroupScoring = GroupScoring.TopTwoSum, NormTopKProb = true },
         },
+        ["attention experts"] = s_plain with { AttentionExperts = new AttentionExpertsConfig { Kind = AttentionExpertsKind.Mixture, NumExperts = 4, TopK = 2, NormTopKProb = true } },
+        ["switch head"] = s_plain with { AttentionExperts = new AttentionExpertsConfig { Kind = AttentionExpertsKind.SwitchHead, NumExperts = 4, TopK = 2 } },
         ["lightning attention"] = s_plain with
         {
             NumKeyValueHeads = 4,

@@ -5,12 +5,18 @@ using MoeSharp.Model;
 namespace MoeSharp.Tests.Reference;
 
 /// <summary>Attention of every kind in double precision: scores and values of each head written out, latent attention with its keys and values expanded.</summary>
-internal sealed class ReferenceAttention(ModelConfig config, IReadOnlyDictionary<string, double[]> weights, int layer, TokenBatch batch)
+internal sealed partial class ReferenceAttention(ModelConfig config, IReadOnlyDictionary<string, double[]> weights, int layer, TokenBatch batch)
 {
     private readonly string _name = $"layers.{layer}.attention";
 
     public double[][] Forward(double[][] x)
     {
+        if (config.AttentionExperts is { } experts)
+        {
+            double[][] mixed = experts.Kind == AttentionExpertsKind.Mixture ? Mixture(x, experts) : SwitchHead(x, experts);
+            return config.AttentionOutputBias ? Add(mixed, "output_bias") : mixed;
+        }
+
         double[][] attended = config.AttentionOf(layer) == AttentionKind.Linear ? Lightning(x) : config.LatentAttention is { } latent ? Latent(x, latent) : Grouped(x);
         double[][] output = Linear(attended, "output_projection");
         return config.AttentionOutputBias && config.AttentionOf(layer) != AttentionKind.Linear ? Add(output, "output_bias") : output;

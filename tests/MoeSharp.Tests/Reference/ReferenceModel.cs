@@ -48,7 +48,14 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
     {
         string name = $"layers.{layer}";
         double[][] first = Norm(x, $"{name}.attention_norm");
-        double[][] attended = new ReferenceAttention(config, weights, layer, batch).Forward(first);
+        ReferenceAttention attention = new(config, weights, layer, batch);
+        double[][] attended = attention.Forward(first);
+        ExpertIds.AddRange(attention.ExpertIds);
+        if (config.AttentionExperts is { Kind: AttentionExpertsKind.Mixture } experts)
+        {
+            auxiliary += Balance(attention.RouterLogits, attention.RouterScores, attention.ExpertIds[0], experts.NumExperts, experts.TopK, batch, balance with { DeviceAlpha = 0, NumDeviceGroups = 1 });
+        }
+
         ResidualScales scales = config.ResidualScales;
         bool isLinear = config.AttentionOf(layer) == AttentionKind.Linear;
         double[][] middle = config.BlockLayout switch
@@ -119,37 +126,36 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
         }
 
         ExpertIds.Add(ids);
-        auxiliary += Balance(logits, scores, ids, batch, balance);
+        auxiliary += Balance(logits, scores, ids, moe.NumExperts, moe.TopK, batch, balance);
         return moe.NumSharedExperts == 0
             ? output
             : Add(output, FeedForward(x, weights[$"{name}.shared_experts.gate_up_projection"], weights[$"{name}.shared_experts.down_projection"]));
     }
 
-    private double Balance(double[][] logits, double[][] scores, int[] ids, TokenBatch batch, BalanceConfig balance)
+    private static double Balance(double[][] logits, double[][] scores, int[] ids, int numExperts, int topK, TokenBatch batch, BalanceConfig balance)
     {
-        MoeConfig moe = config.Moe!;
         int length = balance.Scope == BalanceScope.Sequence ? batch.SequenceLength : batch.Count;
         int groups = batch.Count / length;
         double total = 0;
         for (int group = 0; group < groups; group++)
         {
-            double[] f = new double[moe.NumExperts];
-            double[] p = new double[moe.NumExperts];
+            double[] f = new double[numExperts];
+            double[] p = new double[numExperts];
             for (int t = group * length; t < (group + 1) * length; t++)
             {
-                for (int k = 0; k < moe.TopK; k++)
+                for (int k = 0; k < topK; k++)
                 {
-                    f[ids[(t * moe.TopK) + k]] += (double)moe.NumExperts / (moe.TopK * length);
+                    f[ids[(t * topK) + k]] += (double)numExperts / (topK * length);
                 }
 
-                for (int e = 0; e < moe.NumExperts; e++)
+                for (int e = 0; e < numExperts; e++)
                 {
                     p[e] += scores[t][e] / length;
                 }
             }
 
             total += balance.ExpertAlpha * f.Zip(p, (a, b) => a * b).Sum() / groups;
-            int size = moe.NumExperts / balance.NumDeviceGroups;
+            int size = numExperts / balance.NumDeviceGroups;
             for (int d = 0; d < balance.NumDeviceGroups; d++)
             {
                 total += balance.DeviceAlpha * f.Skip(d * size).Take(size).Average() * p.Skip(d * size).Take(size).Sum() / groups;

@@ -65,6 +65,7 @@ internal static class GgufMetadataWriter
             { } moe when moe.Router.AsTopK(moe) is null => $"a router of kind {moe.Router.Name}",
             { MoeLayerFreq: not 1 } => $"experts in every {config.Moe.MoeLayerFreq}th layer",
             { DenseLayers.Count: > 0 } => "single dense layers among those with experts",
+            _ when config.AttentionExperts is not null => "attention experts",
             _ when config.ModelType == "deepseek" && config.Moe is null => "a DeepSeekMoE without experts; set model_type to llama",
             _ when config.ModelType != "dbrx" && config.ClipQkv > 0 => "clamped queries and keys",
             _ when config.SlidingWindow > 0 && config.ModelType != "gpt_oss" => "sliding windows",

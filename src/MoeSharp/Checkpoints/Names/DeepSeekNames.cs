@@ -10,6 +10,8 @@ internal static class DeepSeekNames
         config,
         layer => config.LatentAttention is { } latent
             ? LatentNames.Attention(config, latent, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn."))
+            : config.AttentionExperts is { } experts
+            ? AttentionExpertNames.Attention(config, experts, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn."))
             : NameParts.Attention(config, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn.")),
         layer => config.IsMoeLayer(layer) && config.Moe is { } moe
             ? Experts(config, moe, isPresent, NameParts.Ours(layer, "moe."), NameParts.Theirs(layer, "mlp."))

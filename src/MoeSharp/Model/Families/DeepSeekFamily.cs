@@ -15,7 +15,11 @@ internal static class DeepSeekFamily
         reader.OneOf("topk_method", "greedy", "greedy");
         reader.Require("n_group", 1, "the family has no expert groups; use 1 or null");
         reader.Require("topk_group", 1, "the family has no expert groups; use 1 or null");
-        ModelConfig decoder = DecoderKeys.Read(reader, "deepseek", s_defaults) with { AttentionBias = reader.Switch("attention_bias", false) };
+        ModelConfig decoder = DecoderKeys.Read(reader, "deepseek", s_defaults) with
+        {
+            AttentionBias = reader.Switch("attention_bias", false),
+            AttentionExperts = MoeSharpKeys.ReadAttention(reader),
+        };
         int? numExperts = reader.IntOfAny("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts");
         MoeConfig moe = new()
         {
@@ -28,8 +32,7 @@ internal static class DeepSeekFamily
             FirstKDenseReplace = reader.Int("first_k_dense_replace", 0),
             MoeLayerFreq = reader.Int("moe_layer_freq", 1),
         };
-        moe = MoeSharpKeys.Read(reader, moe);
-        return numExperts is null ? decoder : decoder with { Moe = moe };
+        return numExperts is null ? decoder : decoder with { Moe = MoeSharpKeys.Read(reader, moe) };
     }
 
     private static void Write(Utf8JsonWriter writer, ModelConfig config)
@@ -39,12 +42,13 @@ internal static class DeepSeekFamily
         if (config.Moe is not { } moe)
         {
             writer.WriteNull("n_routed_experts");
+            MoeSharpKeys.Write(writer, config);
             return;
         }
 
         WriteExperts(writer, moe);
         writer.WriteString("scoring_func", "softmax");
-        MoeSharpKeys.Write(writer, moe);
+        MoeSharpKeys.Write(writer, config);
     }
 
     /// <summary>Writes the expert keys that all three DeepSeek families share.</summary>

@@ -12,6 +12,9 @@ internal static class MoeSharpKeys
     /// <summary>Key of the router's kind in it.</summary>
     public const string RouterKey = "router";
 
+    /// <summary>Reads what the section says of attention; null where it says nothing.</summary>
+    public static AttentionExpertsConfig? ReadAttention(ConfigReader reader) => reader.Value(SectionName) is null ? null : AttentionExpertKeys.Read(reader.Section(SectionName));
+
     /// <summary>Reads the section, where there is one, over what the family's own keys say.</summary>
     public static MoeConfig Read(ConfigReader reader, MoeConfig moe)
     {
@@ -36,18 +39,37 @@ internal static class MoeSharpKeys
     }
 
     /// <summary>Writes the section, unless the family's own keys say everything.</summary>
-    public static void Write(Utf8JsonWriter writer, MoeConfig moe)
+    public static void Write(Utf8JsonWriter writer, ModelConfig config)
     {
-        bool hasScores = moe.Router is TopKRouterConfig && (moe.Scoring != RouterScoring.Softmax || moe.NumGroups > 1 || moe.HasSelectionBias);
-        if (moe.Router is TopKRouterConfig && !hasScores && moe.Capacity is null)
+        bool describesExperts = config.Moe is { } mixture && NeedsSection(mixture);
+        if (!describesExperts && config.AttentionExperts is null)
         {
             return;
         }
 
         writer.WriteStartObject(SectionName);
+        if (config.AttentionExperts is { } attention)
+        {
+            AttentionExpertKeys.Write(writer, attention);
+        }
+
+        if (describesExperts && config.Moe is { } moe)
+        {
+            WriteExperts(writer, moe);
+        }
+
+        writer.WriteEndObject();
+    }
+
+    private static bool HasScores(MoeConfig moe) => moe.Router is TopKRouterConfig && (moe.Scoring != RouterScoring.Softmax || moe.NumGroups > 1 || moe.HasSelectionBias);
+
+    private static bool NeedsSection(MoeConfig moe) => moe.Router is not TopKRouterConfig || HasScores(moe) || moe.Capacity is not null;
+
+    private static void WriteExperts(Utf8JsonWriter writer, MoeConfig moe)
+    {
         writer.WriteString(RouterKey, moe.Router.Name);
         moe.Router.Write(writer);
-        if (hasScores)
+        if (HasScores(moe))
         {
             WriteScores(writer, moe);
         }
@@ -56,8 +78,6 @@ internal static class MoeSharpKeys
         {
             CapacityKeys.Write(writer, capacity);
         }
-
-        writer.WriteEndObject();
     }
 
     private static MoeConfig ReadRouter(ConfigReader section, MoeConfig moe)

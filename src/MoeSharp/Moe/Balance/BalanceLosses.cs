@@ -17,6 +17,7 @@ public sealed class BalanceLosses
     private readonly GroupMeasure _unbiased = new(); // those that would have been made without selection bias
     private double[] _slopes = []; // scratch: dL/dP of one group
     private double[] _amounts = []; // scratch: importance or load
+    private BalanceConfig _balance = new();
     private BalanceConfig? _devicesOf;
     private DeviceGroups _devices = DeviceGroups.Contiguous(1, 1);
 
@@ -24,10 +25,18 @@ public sealed class BalanceLosses
     /// <param name="plan">Routing of the pass, before any capacity.</param>
     /// <param name="record">Record of the layer.</param>
     /// <param name="context">Context.</param>
-    public void Record(in RoutingPlan plan, LayerRouting record, ForwardContext context)
+    public void Record(in RoutingPlan plan, LayerRouting record, ForwardContext context) => Record(plan, record, context.Balance, context);
+
+    /// <summary>Records loads and losses of one layer whose losses are not simply those of the pass.</summary>
+    /// <param name="plan">Routing of the pass, before any capacity.</param>
+    /// <param name="record">Record of the layer.</param>
+    /// <param name="balance">Its losses; the same object as long as they do not change.</param>
+    /// <param name="context">Context.</param>
+    public void Record(in RoutingPlan plan, LayerRouting record, BalanceConfig balance, ForwardContext context)
     {
+        _balance = balance;
         CountTokens(plan, record, context.Batch.IsPadding);
-        if (context.Routing.CaptureTokens)
+        if (record.Pass.CaptureTokens)
         {
             Capture(plan, record);
         }
@@ -37,7 +46,7 @@ public sealed class BalanceLosses
             return; // a cache holds tokens of several passes: a loss over one of them says nothing
         }
 
-        Prepare(plan.NumExperts, context.Balance);
+        Prepare(plan.NumExperts, balance);
         if (plan.Scores is { } scores)
         {
             RecordGroups(plan, scores, record, context);
@@ -62,7 +71,7 @@ public sealed class BalanceLosses
 
     private void RecordGroups(in RoutingPlan plan, in RouterScores scores, LayerRouting record, ForwardContext context)
     {
-        BalanceConfig balance = context.Balance;
+        BalanceConfig balance = _balance;
         bool isJoint = balance.Scope == BalanceScope.AllLayers; // slopes need the loads of layers to come
         GroupFactors factors = new()
         {
@@ -78,7 +87,7 @@ public sealed class BalanceLosses
             _chosen.MeanScores.CopyTo(record.MeanScores);
             if (context.Tape is not null && balance.ExpertAlpha != 0f)
             {
-                Op.AddJointSlopes(scores.Probs, balance.ExpertAlpha * context.AuxiliaryScale, context);
+                Op.AddJointSlopes(scores.Probs, balance.ExpertAlpha * context.AuxiliaryScale, record.Pass, context);
             }
         }
 
@@ -132,7 +141,7 @@ public sealed class BalanceLosses
             }
 
             Array.Clear(_slopes);
-            MeasureGroup(measure.Use(topK), factors, context.Balance, ref sums);
+            MeasureGroup(measure.Use(topK), factors, _balance, ref sums);
 
             // P is a mean over the group's tokens and the loss a mean over groups: each token's score has this share.
             double share = context.AuxiliaryScale / ((double)groups.NumMeasured * measure.NumTokens);
@@ -182,9 +191,9 @@ public sealed class BalanceLosses
         }
     }
 
-    private static void RecordZLoss(in RouterScores scores, LayerRouting record, ForwardContext context)
+    private void RecordZLoss(in RouterScores scores, LayerRouting record, ForwardContext context)
     {
-        float alpha = context.Balance.ZLossAlpha;
+        float alpha = _balance.ZLossAlpha;
         if (scores.LogSumExp is not { } logSumExp)
         {
             if (alpha != 0f && context.Tape is not null)
@@ -205,7 +214,7 @@ public sealed class BalanceLosses
     // Importance is a sum of routing weights, load a sum of chances to be chosen: their losses are not linear, so they take all tokens of the pass together.
     private void RecordVariations(in RoutingPlan plan, LayerRouting record, ForwardContext context)
     {
-        BalanceConfig balance = context.Balance;
+        BalanceConfig balance = _balance;
         if (balance.ImportanceAlpha != 0f)
         {
             plan.SumImportance(context.Batch.IsPadding, _amounts);

@@ -21,17 +21,25 @@ public sealed class LocalDispatcher
     /// <param name="context">Context.</param>
     public DispatchedRows Dispatch(Tensor x, in RoutingPlan plan, ForwardContext context)
     {
-        int slots = plan.NumTokens * plan.TopK;
-        int[] offsets = context.Indices.Rent(plan.NumExperts + 1);
-        int[] rowSlots = context.Indices.Rent(slots);
-        int[] slotRows = context.Indices.Rent(slots);
-        int[] rowTokens = context.Indices.Rent(slots);
-        Permutation.SortByExpert(plan.ExpertIds, plan.NumExperts, offsets, rowSlots, slotRows);
-        int numRows = offsets[plan.NumExperts];
-        NameTokens(plan.NumTokens, plan.TopK, slotRows, rowTokens);
-
-        SlotOrder order = new(plan.NumTokens, plan.TopK, numRows, offsets, rowTokens, rowSlots, slotRows);
+        SlotOrder order = Sort(plan.ExpertIds, plan.NumExperts, plan.TopK, context);
         return new DispatchedRows(Op.DispatchRows(x, order, context), Op.DispatchWeights(plan.RoutingWeights, order, context), order);
+    }
+
+    /// <summary>Sorts slots by expert, stable in slot order.</summary>
+    /// <param name="expertIds">Expert of each slot, [tokens * slotsPerToken]; negative where it has none.</param>
+    /// <param name="numExperts">Experts.</param>
+    /// <param name="slotsPerToken">Slots of a token.</param>
+    /// <param name="context">Context.</param>
+    public SlotOrder Sort(ReadOnlySpan<int> expertIds, int numExperts, int slotsPerToken, ForwardContext context)
+    {
+        int[] offsets = context.Indices.Rent(numExperts + 1);
+        int[] rowSlots = context.Indices.Rent(expertIds.Length);
+        int[] slotRows = context.Indices.Rent(expertIds.Length);
+        int[] rowTokens = context.Indices.Rent(expertIds.Length);
+        Permutation.SortByExpert(expertIds, numExperts, offsets, rowSlots, slotRows);
+        int numRows = offsets[numExperts];
+        NameTokens(expertIds.Length / slotsPerToken, slotsPerToken, slotRows, rowTokens);
+        return new SlotOrder(expertIds.Length / slotsPerToken, slotsPerToken, numRows, offsets, rowTokens, rowSlots, slotRows);
     }
 
     // By token instead of by row: a division for every row would cost as much as the sort.
