@@ -24,6 +24,7 @@ public static class WeightNames
         new("qwen2_moe", QwenMoeNames.Slices, _ => []),
         new("qwen3_moe", QwenMoeNames.Slices, _ => []),
         new("olmoe", QwenMoeNames.Slices, _ => []),
+        new("jetmoe", JetMoeNames.Slices, _ => []),
         new("dbrx", DbrxNames.Slices, _ => []),
         new("arctic", MixtralNames.Slices, _ => []),
         new("llama_moe", LlamaMoeNames.Slices, LlamaMoeNames.Noise),

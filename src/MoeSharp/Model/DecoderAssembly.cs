@@ -46,12 +46,17 @@ internal sealed class DecoderAssembly(ModelConfig config, ICollection<Parameter>
         }
     }
 
-    /// <summary>Builds a norm over the residual stream.</summary>
-    public INormLayer Norm(string name)
+    /// <summary>Builds the norm before the head.</summary>
+    public INormLayer FinalNorm() => Norm("final_norm", config.FinalNormEps > 0 ? config.FinalNormEps : config.RmsNormEps);
+
+    // A norm over the residual stream.
+    private INormLayer Norm(string name) => Norm(name, config.RmsNormEps);
+
+    private INormLayer Norm(string name, float epsilon)
     {
         Parameter weight = new(name, new Shape(config.HiddenSize));
         parameters.Add(weight);
-        return config.UsesLayerNorm ? new CenteredNormLayer(weight, config.RmsNormEps) : new RmsNormLayer(weight, config.RmsNormEps);
+        return config.UsesLayerNorm ? new CenteredNormLayer(weight, epsilon) : new RmsNormLayer(weight, epsilon);
     }
 
     private IAttentionLayer Attention(AttentionPlace place)

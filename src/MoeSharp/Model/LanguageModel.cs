@@ -33,7 +33,7 @@ public sealed class LanguageModel : IDisposable
             _blocks[layer] = assembly.Block(layer);
         }
 
-        _finalNorm = assembly.Norm("final_norm");
+        _finalNorm = assembly.FinalNorm();
         _head = _embedding;
         if (!config.TieWordEmbeddings)
         {

@@ -52,8 +52,8 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
 
                 return config.AttentionExperts switch
                 {
-                    { Kind: AttentionExpertsKind.Mixture } mixture => ((2 * KeyRows) + mixture.NumExperts) * Hidden,
-                    { } heads => (QueryRows + KeyRows + (((long)config.NumAttentionHeads + config.NumKeyValueHeads) * heads.NumExperts)) * Hidden,
+                    { Kind: AttentionExpertsKind.Mixture } => (2 * KeyRows * Hidden) + AttentionRouterMatrices,
+                    { } => ((QueryRows + KeyRows) * Hidden) + AttentionRouterMatrices,
                     null => (QueryKeyValueRows + QueryRows) * Hidden,
                 };
             }
@@ -92,6 +92,14 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
         }
     }
 
+    /// <summary>Weights of the routers of attention experts; 0 where attention has none.</summary>
+    public long AttentionRouterMatrices => config.AttentionExperts switch
+    {
+        { Kind: AttentionExpertsKind.Mixture } mixture => mixture.NumExperts * Hidden,
+        { } heads => ((long)config.NumAttentionHeads + config.NumKeyValueHeads) * heads.NumExperts * Hidden,
+        null => 0,
+    };
+
     /// <summary>Weights of the router's matrices; 0 in a dense layer.</summary>
     public long RouterMatrices => Moe is { } moe ? RouterWeights(moe, isProduct: true) : 0;
 
@@ -111,7 +119,7 @@ internal readonly struct LayerSize(ModelConfig config, int layer)
         {
             long norms = Hidden * (config.BlockLayout == BlockLayout.SandwichNorm ? 4 : HasParallelFeedForward ? 3 : 2);
             long router = Moe is { } moe ? (moe.NumExperts * ((moe.HasSelectionBias ? 1L : 0) + (moe.HasRouterBias ? 1 : 0))) + RouterWeights(moe, isProduct: false) : 0;
-            return norms + router + AttentionVectors;
+            return norms + router + (Moe is { HasOutputBias: true } ? Hidden : 0) + AttentionVectors;
         }
     }
 

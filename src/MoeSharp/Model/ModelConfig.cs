@@ -38,6 +38,9 @@ public sealed record ModelConfig
     /// <summary>Epsilon of the norms.</summary>
     public float RmsNormEps { get; init; } = 1e-6f;
 
+    /// <summary>Epsilon of the last norm where it has another one (JetMoE); 0 elsewhere.</summary>
+    public float FinalNormEps { get; init; }
+
     /// <summary>Rotary positions.</summary>
     public RopeConfig Rope { get; init; } = new();
 

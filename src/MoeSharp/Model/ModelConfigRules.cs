@@ -168,6 +168,11 @@ internal static class ModelConfigRules
     private static void CheckNumbers(ModelConfig config, List<string> problems)
     {
         Positive("rms_norm_eps", config.RmsNormEps, problems);
+        if (config.FinalNormEps != 0)
+        {
+            Positive("rms_norm_eps", config.FinalNormEps, problems);
+        }
+
         CheckRope(config, problems);
         Positive("initializer_range", config.InitializerRange, problems);
         Token("bos_token_id", config.BosTokenId, config.VocabSize, problems);

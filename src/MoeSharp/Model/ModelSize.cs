@@ -55,7 +55,7 @@ public sealed class ModelSize
     /// <summary>Parameter counts.</summary>
     public ParameterCounts Parameters { get; }
 
-    /// <summary>Weights of the routers' matrices in all layers; every token uses them.</summary>
+    /// <summary>Weights of the routers' matrices in all layers, of feed-forward and attention experts; every token uses them.</summary>
     public long RouterParameters
     {
         get
@@ -63,7 +63,7 @@ public sealed class ModelSize
             long sum = 0;
             for (int layer = 0; layer < _config.NumHiddenLayers; layer++)
             {
-                sum = checked(sum + new LayerSize(_config, layer).RouterMatrices);
+                sum = checked(sum + new LayerSize(_config, layer).RouterMatrices + new LayerSize(_config, layer).AttentionRouterMatrices);
             }
 
             return sum;

@@ -20,7 +20,14 @@ internal static class MoeAssembly
         GatedActivation activation = new(FunctionOf(moe.Activation), moe.ActivationLimit);
         GroupedExperts experts = new($"{place.Name}.experts", moe.NumExperts, place.HiddenSize, moe.IntermediateSize, activation, moe.HasExpertBias, place.Parameters);
         CapacityLimiter? capacity = moe.Capacity is { } rule ? new CapacityLimiter(rule, moe.NumExperts, place.Layer, moe.ScalingOf(place.Layer)) : null;
-        return new MoeLayer(place.Layer, router, experts, BuildShared(place, moe), capacity);
+        IFeedForward? shared = BuildShared(place, moe);
+        Parameter? outputBias = null;
+        if (moe.HasOutputBias)
+        {
+            place.Parameters.Add(outputBias = new Parameter($"{place.Name}.output_bias", new Shape(place.HiddenSize)));
+        }
+
+        return new MoeLayer(place.Layer, router, experts, shared, capacity, outputBias);
     }
 
     /// <summary>Builds the router alone, with zero weights.</summary>

@@ -61,6 +61,9 @@ public sealed record MoeConfig
     /// <summary>Whether the experts' projections have biases (gpt-oss).</summary>
     public bool HasExpertBias { get; init; }
 
+    /// <summary>Whether a bias is added to the sum of the experts (JetMoE).</summary>
+    public bool HasOutputBias { get; init; }
+
     /// <summary>Width of the shared feed-forward where it is not NumSharedExperts * IntermediateSize (shared_expert_intermediate_size); 0 elsewhere.</summary>
     public int SharedIntermediateSize { get; init; }
 

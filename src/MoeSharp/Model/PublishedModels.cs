@@ -138,6 +138,20 @@ internal static class PublishedModels
         Moe = new MoeConfig { NumExperts = 64, TopK = 8, IntermediateSize = 1024 },
     };
 
+    /// <summary>JetMoE-8B (arXiv 2404.07413).</summary>
+    public static ModelConfig JetMoe { get; } = Decoder("jetmoe", 24, 2048, 16, 32000) with
+    {
+        IntermediateSize = 5632,
+        MaxPositionEmbeddings = 4096,
+        InitializerRange = 0.01f,
+        TieWordEmbeddings = true,
+        AttentionOutputBias = true,
+        AttentionExperts = new AttentionExpertsConfig { Kind = AttentionExpertsKind.Mixture, NumExperts = 8, TopK = 2, NormTopKProb = true },
+        BosTokenId = 1,
+        EosTokenId = 2,
+        Moe = new MoeConfig { NumExperts = 8, TopK = 2, IntermediateSize = 5632, NormTopKProb = true, HasOutputBias = true },
+    };
+
     /// <summary>DBRX.</summary>
     public static ModelConfig Dbrx { get; } = Decoder("dbrx", 40, 6144, 48, 100352) with
     {

@@ -19,6 +19,7 @@ public sealed class MoeLayer : IFeedForward
     private readonly GroupedExperts _experts;
     private readonly IFeedForward? _shared;
     private readonly CapacityLimiter? _capacity;
+    private readonly Parameter? _outputBias; // [hidden]
 
     /// <summary>Puts a layer together from its parts.</summary>
     /// <param name="layer">Index of the decoder layer, for the record.</param>
@@ -26,9 +27,10 @@ public sealed class MoeLayer : IFeedForward
     /// <param name="experts">Routed experts.</param>
     /// <param name="shared">Shared experts, or null for none.</param>
     /// <param name="capacity">Limit of what an expert takes, or null for none: then no token is ever dropped.</param>
-    public MoeLayer(int layer, IRouter router, GroupedExperts experts, IFeedForward? shared, CapacityLimiter? capacity = null)
+    /// <param name="outputBias">Added to the sum of the routed experts, [hidden], or null for none.</param>
+    public MoeLayer(int layer, IRouter router, GroupedExperts experts, IFeedForward? shared, CapacityLimiter? capacity = null, Parameter? outputBias = null)
     {
-        (_layer, _router, _experts, _shared, _capacity) = (layer, router, experts, shared, capacity);
+        (_layer, _router, _experts, _shared, _capacity, _outputBias) = (layer, router, experts, shared, capacity, outputBias);
         (_balance, _dispatcher) = (new BalanceLosses(), new LocalDispatcher());
     }
 
@@ -51,6 +53,11 @@ public sealed class MoeLayer : IFeedForward
         Tensor output = _experts.Forward(rows, context); // [routed, hidden]
         context.Timer.Switch(StepPart.Dispatch);
         Tensor routed = _dispatcher.Combine(output, rows, context); // [tokens, hidden]
+        if (_outputBias is not null)
+        {
+            Op.AddBiasInPlace(routed, _outputBias, context);
+        }
+
         context.Timer.Switch(before);
         Tensor? shared = _shared is null || context.Intervention is { WithoutSharedExperts: true } ? null : _shared.Forward(x, context); // [tokens, hidden]
         if (context.MoeObserver is { } observer)

@@ -26,12 +26,14 @@ public sealed class ModelSizeTests
     [InlineData("mixtral-8x7b", 46_702_792_704)]
     [InlineData("qwen1.5-moe-a2.7b", 14_315_784_192)]
     [InlineData("olmoe-1b-7b", 6_919_161_856)]
+    [InlineData("jetmoe-8b", 8_522_237_952)]
     public void Totals_equal_the_released_weights(string preset, long total) => Assert.Equal(total, ModelSize.Of(ModelPresets.Get(preset)).Parameters.Total);
 
     [Theory]
     [InlineData("mixtral-8x22b", 140.621, 39.152)]
     [InlineData("qwen3-30b-a3b", 30.53, 3.35)]
     [InlineData("qwen3-235b-a22b", 235.1, 22.2)]
+    [InlineData("jetmoe-8b", 8.52, 2.33)]
     [InlineData("dbrx", 131.597, 36.470)]
     [InlineData("arctic", 478.6, 17.32)]
     [InlineData("llama-moe-3.5b", 6.741, 3.494)]

@@ -19,6 +19,7 @@ internal sealed record ModelFamily(string ModelType, string Architecture, Func<C
         Qwen2MoeFamily.Family,
         Qwen3MoeFamily.Family,
         OlmoeFamily.Family,
+        JetMoeFamily.Family,
         DbrxFamily.Family,
         ArcticFamily.Family,
         LlamaMoeFamily.Family,
