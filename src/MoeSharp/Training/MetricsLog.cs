@@ -48,6 +48,12 @@ public sealed class MetricsLog : IDisposable
 
         Number("load_max_over_mean", metrics.LoadMaxOverMean);
         _json.WriteNumber("dead_experts", metrics.NumDeadExperts);
+        if (metrics.AttentionLoadMaxOverMean > 0)
+        {
+            Number("attention_load_max_over_mean", metrics.AttentionLoadMaxOverMean);
+            _json.WriteNumber("dead_attention_experts", metrics.NumDeadAttentionExperts);
+        }
+
         for (int series = 0; series < RoutingBrief.Count; series++)
         {
             if (double.IsFinite(metrics.Routing[series]))

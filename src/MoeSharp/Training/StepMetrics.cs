@@ -19,7 +19,7 @@ public readonly record struct StepMetrics
     /// <summary>Language-model loss, nats per target; no auxiliary loss in it.</summary>
     public required double Loss { get; init; }
 
-    /// <summary>Auxiliary losses without their factors, mean over the MoE layers; 0 where one is off.</summary>
+    /// <summary>Auxiliary losses without their factors, mean over the layers' routers, in feed-forward and attention; 0 where one is off.</summary>
     public required AuxiliaryLosses Losses { get; init; }
 
     /// <summary>Share of slots that found no place at their expert, over all MoE layers; 0 without capacity.</summary>
@@ -39,6 +39,12 @@ public readonly record struct StepMetrics
 
     /// <summary>Routing in a handful of numbers; measured in steps that are logged, else <see cref="RoutingBrief.Empty"/>.</summary>
     public RoutingBrief Routing { get; init; } = RoutingBrief.Empty;
+
+    /// <summary>Largest load of an attention expert over the mean of its layer; the worst layer. 0 where attention has no router that is balanced.</summary>
+    public double AttentionLoadMaxOverMean { get; init; }
+
+    /// <summary>Attention experts that got no token, over all layers.</summary>
+    public int NumDeadAttentionExperts { get; init; }
 
     /// <summary>Wall time of the step.</summary>
     public required double Seconds { get; init; }

@@ -141,7 +141,7 @@ public sealed record TrainingConfig
         require(Balance.BiasUpdateSpeed == 0 || moe.HasSelectionBias, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
         require(moe.TopK > 1 || moe.Router is not TopKRouterConfig || (!moe.NormTopKProb && moe.Scoring != RouterScoring.SoftmaxOverChosen), "num_experts_per_tok 1 with weights divided by their sum (norm_topk_prob, or score_order 'top_k_then_softmax') makes every weight 1, so that the router gets no gradient; set norm_topk_prob to false, or use more experts");
         require(moe.Router is not TaskLevelRouterConfig { TaskTokens.Count: 0 }, "the router 'task_level' goes by tasks, and nothing tells the task of a text; set model.moesharp.task_tokens to the tokens that announce the tasks");
-        require(moe.Router.HasScores || !Balance.NeedsScores, $"the router '{moe.Router.Name}' scores nothing that a balance loss could act on; set balance.expert_alpha and the other factors to 0");
+        require(moe.Router.HasScores || Model.AttentionExperts is { Kind: AttentionExpertsKind.Mixture } || !Balance.NeedsScores, $"the router '{moe.Router.Name}' scores nothing that a balance loss could act on; set balance.expert_alpha and the other factors to 0");
         require(moe.Router.HasChoiceChances || Balance.LoadAlpha == 0, $"balance.load_alpha is for routers whose choices carry noise (noisy_top_k); '{moe.Router.Name}' has none, so set it to 0");
         require(moe.Scoring != RouterScoring.Sigmoid || Balance.ZLossAlpha == 0, "balance.z_loss_alpha needs a softmax; this model's router scores with a sigmoid, so set it to 0");
     }

@@ -56,6 +56,9 @@ public sealed class TrainingStep : IDisposable
     /// <summary>Loads of the steps since the one that was logged before.</summary>
     public LoadTable Window { get; } = new();
 
+    /// <summary>Loads of the attention experts in the last step; no layers where none are balanced.</summary>
+    public LoadTable AttentionLoad { get; } = new();
+
     /// <summary>Memory, workers and time per part; free for other passes between steps.</summary>
     public ForwardContext Context => _context;
 
@@ -88,7 +91,7 @@ public sealed class TrainingStep : IDisposable
 
         _context.Timer.Switch(StepPart.Other);
         double seconds = Math.Max(1e-9, _clock.GetElapsedTime(begin).TotalSeconds);
-        double layers = Math.Max(1, Load.NumLayers * numPasses);
+        double layers = Math.Max(1, (Load.NumLayers + AttentionLoad.NumLayers) * numPasses); // every layer with a router, in attention and in feed-forward
         return new StepMetrics
         {
             Step = step,
@@ -100,6 +103,8 @@ public sealed class TrainingStep : IDisposable
             LearningRate = learningRate,
             LoadMaxOverMean = Load.MaxOverMean(),
             NumDeadExperts = Load.NumDead(),
+            AttentionLoadMaxOverMean = AttentionLoad.MaxOverMean(),
+            NumDeadAttentionExperts = AttentionLoad.NumDead(),
             Routing = isLogged ? _gauges.Take(Window) : RoutingBrief.Empty,
             Seconds = seconds,
             TokensPerSecond = numTokens / seconds,
@@ -161,6 +166,7 @@ public sealed class TrainingStep : IDisposable
     {
         Optimizer.ClearGradients();
         Load.Clear();
+        AttentionLoad.Clear();
         Sums sums = default;
         for (int pass = 0; pass < numPasses; pass++)
         {
@@ -184,6 +190,12 @@ public sealed class TrainingStep : IDisposable
             }
 
             Load.Add(_context.Routing);
+            AttentionLoad.Add(_context.AttentionRouting);
+            layers = _context.AttentionRouting.Layers;
+            for (int index = 0; index < layers.Count; index++)
+            {
+                sums.Losses.Add(layers[index].Losses, 1);
+            }
         }
 
         return sums;
