@@ -18,9 +18,10 @@ internal static class InspectCommand
         Option<int?> sequenceLength = new("--sequence-length") { Description = "Tokens per sequence for the FLOPs; the model's longest sequence when absent." };
         Option<string?> weights = new("--weights") { Description = $"Also show what running it needs with weights in this format: {string.Join(", ", WeightTarget.All.Select(target => target.Name))}." };
         Option<int> context = new("--context") { Description = "Tokens of the context for that.", DefaultValueFactory = _ => MemoryNotice.UsualContext };
+        Option<string?> dense = new("--dense") { Description = "Show the dense model with the same parameters instead: activated (as many as a token uses) or total." };
         Option<bool> json = new("--json") { Description = "Print one JSON document." };
         Option<bool> list = new("--list") { Description = "List the presets." };
-        Command command = new("inspect", "Shows a model's parameters, FLOPs and memory.") { model, sequenceLength, weights, context, json, list };
+        Command command = new("inspect", "Shows a model's parameters, FLOPs and memory.") { model, sequenceLength, weights, context, dense, json, list };
         command.SetAction(parsed =>
         {
             if (parsed.GetValue(list))
@@ -31,6 +32,13 @@ internal static class InspectCommand
 
             string name = parsed.GetValue(model) ?? throw new ConfigurationException("inspect needs a model: a preset, a config.json, a model folder or a run folder; 'moe inspect --list' shows the presets");
             ModelConfig config = Load(name, parsed.InvocationConfiguration.Error);
+            DenseBaseline? baseline = parsed.GetValue(dense) is { } match ? DenseBaseline.Of(config, MatchOf(match)) : null;
+            if (baseline is not null && parsed.GetValue(weights) is not null)
+            {
+                throw new ConfigurationException("--dense shows a model that has no files yet, --weights what running files needs; use one of them");
+            }
+
+            config = baseline?.Config ?? config;
             int tokens = parsed.GetValue(sequenceLength) ?? config.MaxPositionEmbeddings;
             if (tokens < 1)
             {
@@ -38,7 +46,7 @@ internal static class InspectCommand
             }
 
             ServingNeeds? needs = parsed.GetValue(weights) is { } format ? ServingNeeds.Measure(name, config, WeightTarget.Parse(format), parsed.GetValue(context)) : null;
-            parsed.InvocationConfiguration.Output.Write(parsed.GetValue(json) ? AsJson(name, config, tokens, needs) : AsTable(name, config, tokens, needs));
+            parsed.InvocationConfiguration.Output.Write(parsed.GetValue(json) ? AsJson(name, config, tokens, needs, baseline) : AsTable(name, config, tokens, needs, baseline));
             return CommandLine.Done;
         });
         return command;
@@ -77,7 +85,14 @@ internal static class InspectCommand
         return ModelFolder.LoadConfig(found.Folder);
     }
 
-    private static string AsJson(string name, ModelConfig config, int sequenceLength, ServingNeeds? needs)
+    private static DenseMatch MatchOf(string name) => name switch
+    {
+        "activated" => DenseMatch.Activated,
+        "total" => DenseMatch.Total,
+        _ => throw new ConfigurationException($"--dense '{name}' is not known; use activated or total"),
+    };
+
+    private static string AsJson(string name, ModelConfig config, int sequenceLength, ServingNeeds? needs, DenseBaseline? baseline)
     {
         ModelSize size = ModelSize.Of(config);
         ModelFlops flops = size.Flops(sequenceLength);
@@ -106,6 +121,15 @@ internal static class InspectCommand
             json.WriteNumber("training_weight_bytes", memory.TrainingWeights);
             json.WriteNumber("training_activation_bytes", memory.TrainingActivations);
             json.WriteEndObject();
+            if (baseline is not null)
+            {
+                json.WriteStartObject("dense_baseline");
+                json.WriteNumber("matched_parameters", baseline.Wanted);
+                json.WriteNumber("difference", baseline.Difference);
+                json.WriteNumber("router_parameters", baseline.RouterParameters);
+                json.WriteEndObject();
+            }
+
             if (needs is not null)
             {
                 json.WritePropertyName("serving");
@@ -118,7 +142,7 @@ internal static class InspectCommand
         });
     }
 
-    private static string AsTable(string name, ModelConfig config, int sequenceLength, ServingNeeds? needs)
+    private static string AsTable(string name, ModelConfig config, int sequenceLength, ServingNeeds? needs, DenseBaseline? baseline)
     {
         ModelSize size = ModelSize.Of(config);
         ModelFlops flops = size.Flops(sequenceLength);
@@ -141,6 +165,17 @@ internal static class InspectCommand
         Line(text, "", untrainable.Count > 0
             ? $"cannot be trained: no backward pass for {string.Join(", ", untrainable)}"
             : $"{Bytes(memory.TrainingWeights)} to train: weights, gradients, two moments; about {Bytes(memory.TrainingActivations)} more per sequence of {sequenceLength}");
+        if (baseline is not null)
+        {
+            double share = 100.0 * baseline.Difference / baseline.Wanted;
+            Line(text, "dense baseline", $"every feed-forward {config.IntermediateSize} wide: {baseline.Difference.ToString("+#,0;-#,0;0", CultureInfo.InvariantCulture)} parameters against {name} ({share.ToString("+0.###;-0.###;0", CultureInfo.InvariantCulture)} %),");
+            Line(text, "", $"whose routers are not counted ({baseline.RouterParameters.ToString("N0", CultureInfo.InvariantCulture)}): they choose and hold no knowledge");
+            if (config.ModelType == "deepseek")
+            {
+                Line(text, "", $"to train it, the same configuration with --set model.n_routed_experts=null --set model.moesharp=null --set model.intermediate_size={config.IntermediateSize} --set model.num_attention_heads={config.NumAttentionHeads} --set model.head_dim={config.HeadDim}");
+            }
+        }
+
         if (needs is not null)
         {
             MemoryEstimate estimate = needs.Estimate;

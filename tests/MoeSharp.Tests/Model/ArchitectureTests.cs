@@ -72,6 +72,8 @@ public sealed class ArchitectureTests
         ["switch head"] = Dense with { AttentionExperts = Switched },
         ["switch head beside experts"] = Dense with { NumKeyValueHeads = 4, AttentionOutputBias = true, AttentionExperts = Switched with { NumExperts = 4, TopK = 3 }, Moe = Experts },
         ["switch head, one expert per head"] = Dense with { AttentionExperts = Switched with { TopK = 1 } },
+        ["jetmoe"] = Dense with { NumKeyValueHeads = 4, FinalNormEps = 0.03f, AttentionOutputBias = true, AttentionExperts = Mixture with { NormTopKProb = true }, Moe = Experts with { NormTopKProb = true, HasOutputBias = true } },
+        ["experts beside a dense feed-forward"] = Dense with { Moe = Experts with { SharedIntermediateSize = 20 } },
         ["windows"] = Dense with { SlidingWindow = 3, LayerAttention = [AttentionKind.Sliding, AttentionKind.Full] },
         ["sinks"] = Dense with { HasAttentionSinks = true, AttentionBias = true },
         ["score cap"] = Dense with { AttentionScoreCap = 0.5f },
@@ -118,7 +120,7 @@ public sealed class ArchitectureTests
 
     public static TheoryData<string> Released =>
     [
-        "deepseek-moe-16b", "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "mixtral-8x7b", "qwen1.5-moe-a2.7b", "qwen3-30b-a3b", "olmoe-1b-7b", "dbrx", "arctic", "llama-moe-3.5b", "grok-1",
+        "deepseek-moe-16b", "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "mixtral-8x7b", "qwen1.5-moe-a2.7b", "qwen3-30b-a3b", "olmoe-1b-7b", "jetmoe-8b", "dbrx", "arctic", "llama-moe-3.5b", "grok-1",
         "minimax-text-01", "gpt-oss-20b", "deepseek-67b",
     ];
 

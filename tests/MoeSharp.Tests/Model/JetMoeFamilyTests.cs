@@ -65,6 +65,7 @@ public sealed class JetMoeFamilyTests
     [Theory]
     [InlineData("\"num_attention_heads\": 6", "\"num_attention_heads\": 4", "num_attention_heads 4 is not num_key_value_heads 3 times num_experts_per_tok 2")]
     [InlineData("\"activation_function\": \"silu\"", "\"activation_function\": \"gelu\"", "activation_function 'gelu'")]
+    [InlineData("\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 1", "num_experts_per_tok 1 is not supported")]
     [InlineData("\"num_local_experts\": 4", "\"num_local_experts\": 1", "num_experts_per_tok 2 is outside 1..1")]
     public void What_the_family_cannot_be_is_refused(string key, string instead, string says)
     {

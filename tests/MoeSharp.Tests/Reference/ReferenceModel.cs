@@ -70,6 +70,11 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
         double[][] fed = config.IsMoeLayer(layer)
             ? IsPlain(config.Moe!) ? Moe(second, $"{name}.moe", batch, balance, ref auxiliary) : AnyMoe(second, layer)
             : FeedForward(second, weights[$"{name}.feed_forward.gate_up_projection"], weights[$"{name}.feed_forward.down_projection"]);
+        if (config.IsMoeLayer(layer) && config.Moe!.HasOutputBias)
+        {
+            fed = [.. fed.Select(row => row.Zip(weights[$"{name}.moe.output_bias"], (value, bias) => value + bias).ToArray())];
+        }
+
         if (isParallel)
         {
             double[][] dense = FeedForward(Norm(middle, $"{name}.residual_norm"), weights[$"{name}.residual_feed_forward.gate_up_projection"], weights[$"{name}.residual_feed_forward.down_projection"]);
@@ -86,7 +91,7 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
 
     // What the balance losses below are written for.
     private static bool IsPlain(MoeConfig moe) =>
-        moe is { Scoring: RouterScoring.Softmax, NumGroups: 1, NormOrder: 1, SharedIntermediateSize: 0, Activation: ExpertActivation.SwiGlu, HasRouterNetwork: false, HasExpertBias: false, ScalesNormalizedWeights: true };
+        moe is { Scoring: RouterScoring.Softmax, NumGroups: 1, NormOrder: 1, HasSharedExpertGate: false, Activation: ExpertActivation.SwiGlu, HasRouterNetwork: false, HasExpertBias: false, ScalesNormalizedWeights: true };
 
     // Every other mixture, for logits alone.
     private double[][] AnyMoe(double[][] x, int layer)
@@ -127,7 +132,7 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
 
         ExpertIds.Add(ids);
         auxiliary += Balance(logits, scores, ids, moe.NumExperts, moe.TopK, batch, balance);
-        return moe.NumSharedExperts == 0
+        return moe.SharedWidth == 0
             ? output
             : Add(output, FeedForward(x, weights[$"{name}.shared_experts.gate_up_projection"], weights[$"{name}.shared_experts.down_projection"]));
     }
@@ -176,7 +181,8 @@ internal sealed class ReferenceModel(ModelConfig config, IReadOnlyDictionary<str
     private double[][] Norm(double[][] x, string name) => x.Select(row =>
     {
         double mean = config.UsesLayerNorm ? row.Average() : 0;
-        double inverse = 1 / Math.Sqrt(row.Average(value => (value - mean) * (value - mean)) + config.RmsNormEps);
+        double epsilon = name == "final_norm" && config.FinalNormEps > 0 ? config.FinalNormEps : config.RmsNormEps;
+        double inverse = 1 / Math.Sqrt(row.Average(value => (value - mean) * (value - mean)) + epsilon);
         return row.Zip(weights[name], (value, weight) => (value - mean) * inverse * weight).ToArray();
     }).ToArray();
 

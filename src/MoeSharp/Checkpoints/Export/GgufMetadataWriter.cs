@@ -66,6 +66,8 @@ internal static class GgufMetadataWriter
             { MoeLayerFreq: not 1 } => $"experts in every {config.Moe.MoeLayerFreq}th layer",
             { DenseLayers.Count: > 0 } => "single dense layers among those with experts",
             _ when config.AttentionExperts is not null => "attention experts",
+            _ when config.ModelType == "deepseek" && config.BlockLayout == BlockLayout.ParallelExperts => "experts beside a dense feed-forward",
+            _ when config.ModelType == "deepseek" && config.Moe is { SharedIntermediateSize: > 0 } => "a dense feed-forward beside the experts",
             _ when config.ModelType == "deepseek" && config.Moe is null => "a DeepSeekMoE without experts; set model_type to llama",
             _ when config.ModelType != "dbrx" && config.ClipQkv > 0 => "clamped queries and keys",
             _ when config.SlidingWindow > 0 && config.ModelType != "gpt_oss" => "sliding windows",

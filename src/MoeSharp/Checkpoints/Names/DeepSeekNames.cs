@@ -14,11 +14,15 @@ internal static class DeepSeekNames
             ? AttentionExpertNames.Attention(config, experts, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn."))
             : NameParts.Attention(config, NameParts.Ours(layer, "attention."), NameParts.Theirs(layer, "self_attn.")),
         layer => config.IsMoeLayer(layer) && config.Moe is { } moe
-            ? Experts(config, moe, isPresent, NameParts.Ours(layer, "moe."), NameParts.Theirs(layer, "mlp."))
+            ? WithResidual(config, layer, Experts(config, moe, isPresent, NameParts.Ours(layer, "moe."), NameParts.Theirs(layer, "mlp.")))
             : NameParts.FeedForward(NameParts.Ours(layer, "feed_forward."), NameParts.Theirs(layer, "mlp."), FeedForwardNames.Usual, config.HiddenSize, config.IntermediateSize));
 
     /// <summary>Layers behind the last draft further tokens; the model's own logits do not see them.</summary>
     public static IEnumerable<string> DraftLayers(ModelConfig config) => [$"model.layers.{config.NumHiddenLayers}.*"];
+
+    // Own models may have Arctic's layers.
+    private static IEnumerable<WeightSlice> WithResidual(ModelConfig config, int layer, IEnumerable<WeightSlice> experts) =>
+        config.BlockLayout == BlockLayout.ParallelExperts ? NameParts.Residual(config, layer, FeedForwardNames.Usual).Concat(experts) : experts;
 
     private static IEnumerable<WeightSlice> Experts(ModelConfig config, MoeConfig moe, TensorPresence isPresent, string ours, string theirs)
     {

@@ -35,13 +35,8 @@ internal static class MixtralNames
             isPresent,
             Experts(config, moe, isPresent, NameParts.Ours(layer, "moe."), NameParts.Theirs(layer, "block_sparse_moe.")),
             Experts(config, moe, isPresent, NameParts.Ours(layer, "moe."), NameParts.Theirs(layer, "mlp."))); // the second since transformers 5
-        return config.BlockLayout == BlockLayout.ParallelExperts ? Residual(config, layer).Concat(experts) : experts;
+        return config.BlockLayout == BlockLayout.ParallelExperts ? NameParts.Residual(config, layer, FeedForwardNames.Numbered).Concat(experts) : experts;
     }
-
-    // Arctic's dense feed-forward beside the experts, as wide inside as outside.
-    private static IEnumerable<WeightSlice> Residual(ModelConfig config, int layer) => NameParts
-        .FeedForward(NameParts.Ours(layer, "residual_feed_forward."), NameParts.Theirs(layer, "residual_mlp."), FeedForwardNames.Numbered, config.HiddenSize, config.HiddenSize)
-        .Prepend(WeightSlice.Whole(NameParts.Theirs(layer, "residual_layernorm.weight"), NameParts.Ours(layer, "residual_norm"), 0, config.HiddenSize));
 
     private static IEnumerable<WeightSlice> Experts(ModelConfig config, MoeConfig moe, TensorPresence isPresent, string ours, string theirs) => NameParts
         .Experts(isPresent, ours + "experts.", theirs + "experts.", FeedForwardNames.Numbered, config.HiddenSize, moe)

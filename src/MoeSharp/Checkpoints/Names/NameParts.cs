@@ -105,6 +105,11 @@ internal static class NameParts
         yield return WeightSlice.Whole(theirs + names.Down, ours + "down_projection", expert * hidden, hidden, width);
     }
 
+    /// <summary>Arctic's dense feed-forward beside the experts, as wide inside as outside, and its norm.</summary>
+    public static IEnumerable<WeightSlice> Residual(ModelConfig config, int layer, FeedForwardNames names) =>
+        FeedForward(Ours(layer, "residual_feed_forward."), Theirs(layer, "residual_mlp."), names, config.HiddenSize, config.HiddenSize)
+            .Prepend(WeightSlice.Whole(Theirs(layer, "residual_layernorm.weight"), Ours(layer, "residual_norm"), 0, config.HiddenSize));
+
     /// <summary>Routed experts, each with tensors of its own.</summary>
     /// <param name="ours">Path of the experts in the model, with its dot.</param>
     /// <param name="theirs">Path of an expert in the file, with its dot.</param>

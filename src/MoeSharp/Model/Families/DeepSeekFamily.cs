@@ -32,7 +32,7 @@ internal static class DeepSeekFamily
             FirstKDenseReplace = reader.Int("first_k_dense_replace", 0),
             MoeLayerFreq = reader.Int("moe_layer_freq", 1),
         };
-        return numExperts is null ? decoder : decoder with { Moe = MoeSharpKeys.Read(reader, moe) };
+        return numExperts is null ? decoder : MoeSharpKeys.Read(reader, decoder, moe);
     }
 
     private static void Write(Utf8JsonWriter writer, ModelConfig config)

@@ -29,6 +29,11 @@ internal static class JetMoeFamily
         ModelConfig config = DecoderKeys.Read(reader, "jetmoe", s_defaults with { HeadDim = channels });
         int topK = reader.Int("num_experts_per_tok", 2);
         int numExperts = reader.IntOfAny("num_local_experts", "num_experts") ?? 8;
+        if (topK == 1)
+        {
+            reader.Problems.Add("num_experts_per_tok 1 is not supported: the family divides the weights of the chosen by their sum, so that one alone always weighs 1 and its router means nothing");
+        }
+
         if (reader.Int("num_attention_heads") is { } heads && heads != (long)topK * config.NumKeyValueHeads)
         {
             reader.Problems.Add($"num_attention_heads {heads} is not num_key_value_heads {config.NumKeyValueHeads} times num_experts_per_tok {topK}; every expert has as many query heads as there are keys and values");
@@ -42,13 +47,13 @@ internal static class JetMoeFamily
             FinalNormEps = config.RmsNormEps == LayerNormEps ? 0 : config.RmsNormEps,
             TieWordEmbeddings = reader.Switch("tie_word_embeddings", true),
             AttentionOutputBias = true,
-            AttentionExperts = new AttentionExpertsConfig { Kind = AttentionExpertsKind.Mixture, NumExperts = numExperts, TopK = topK, NormTopKProb = topK > 1 },
+            AttentionExperts = new AttentionExpertsConfig { Kind = AttentionExpertsKind.Mixture, NumExperts = numExperts, TopK = topK, NormTopKProb = true },
             Moe = new MoeConfig
             {
                 NumExperts = numExperts,
                 TopK = topK,
                 IntermediateSize = config.IntermediateSize,
-                NormTopKProb = topK > 1,
+                NormTopKProb = true,
                 HasOutputBias = true,
             },
         };

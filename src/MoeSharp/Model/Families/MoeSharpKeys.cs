@@ -16,16 +16,21 @@ internal static class MoeSharpKeys
     public static AttentionExpertsConfig? ReadAttention(ConfigReader reader) => reader.Value(SectionName) is null ? null : AttentionExpertKeys.Read(reader.Section(SectionName));
 
     /// <summary>Reads the section, where there is one, over what the family's own keys say.</summary>
-    public static MoeConfig Read(ConfigReader reader, MoeConfig moe)
+    /// <param name="reader">The file.</param>
+    /// <param name="decoder">The model without experts.</param>
+    /// <param name="moe">The experts as the family's keys describe them.</param>
+    /// <returns>The model with its experts.</returns>
+    public static ModelConfig Read(ConfigReader reader, ModelConfig decoder, MoeConfig moe)
     {
         if (reader.Value(SectionName) is null)
         {
-            return moe;
+            return decoder with { Moe = moe };
         }
 
         ConfigReader section = reader.Section(SectionName);
         moe = ReadRouter(section, moe);
-        return moe.Router.HasOwnCapacity ? moe : moe with { Capacity = CapacityKeys.Read(section) };
+        moe = moe.Router.HasOwnCapacity ? moe : moe with { Capacity = CapacityKeys.Read(section) };
+        return ExpertShapeKeys.Read(section, decoder, moe);
     }
 
     /// <summary>Keys of a section that belong to its router and mean nothing to another one.</summary>
@@ -42,7 +47,8 @@ internal static class MoeSharpKeys
     public static void Write(Utf8JsonWriter writer, ModelConfig config)
     {
         bool describesExperts = config.Moe is { } mixture && NeedsSection(mixture);
-        if (!describesExperts && config.AttentionExperts is null)
+        string? denseResidual = ExpertShapeKeys.DenseResidual(config);
+        if (!describesExperts && config.AttentionExperts is null && denseResidual is null)
         {
             return;
         }
@@ -51,6 +57,11 @@ internal static class MoeSharpKeys
         if (config.AttentionExperts is { } attention)
         {
             AttentionExpertKeys.Write(writer, attention);
+        }
+
+        if (denseResidual is not null)
+        {
+            writer.WriteString(ExpertShapeKeys.DenseResidualKey, denseResidual);
         }
 
         if (describesExperts && config.Moe is { } moe)
