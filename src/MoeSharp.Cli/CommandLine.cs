@@ -71,6 +71,7 @@ internal static class CommandLine
         yield return ChatCommand.Create();
         yield return EvalCommand.Create();
         yield return StudyCommand.Create();
+        yield return NeighboursCommand.Create();
         yield return LogitsCommand.Create();
         yield return VerifyCommand.Create();
         yield return QuickstartCommand.Create();
