@@ -62,6 +62,7 @@ internal static class CompareCommand
 
         using ComparisonSources sources = new(Path.Combine(folder, "tokens"), arguments.GetValue(s_data) ?? [], Report, stop.Token);
         ComparisonPlan plan = ComparisonPlan.Create(config, sources);
+        RunScreen.Warn(plan.Runs.SelectMany(run => DecodingLimits.LossWarnings(run.Config.Model!)).Distinct()); // a planned run has a model
         if (style is TerminalStyle.Live or TerminalStyle.Plain)
         {
             ComparisonScreen.ShowSizes(console, plan);

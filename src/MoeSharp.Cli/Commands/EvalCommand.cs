@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using MoeSharp.Data;
 using MoeSharp.Inference;
+using MoeSharp.Model;
 
 namespace MoeSharp.Cli.Commands;
 
@@ -29,7 +30,7 @@ internal static class EvalCommand
             using Evaluator evaluator = new(opened.Model, opened.LoadTokenizer(), options, opened.Workers);
             using Interruption interruption = new();
             Evaluation evaluation = Run(evaluator, sources, interruption.Token);
-            foreach (string warning in sources.Warnings)
+            foreach (string warning in (IEnumerable<string>)[.. sources.Warnings, .. DecodingLimits.LossWarnings(opened.Model.Config)])
             {
                 Console.Error.WriteLine($"moe: {warning}");
             }

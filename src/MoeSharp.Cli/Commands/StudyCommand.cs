@@ -5,6 +5,7 @@ using System.Text.Json;
 using MoeSharp.Analysis.Study;
 using MoeSharp.Analysis.Study.Report;
 using MoeSharp.Cli.Study;
+using MoeSharp.Cli.Training;
 using MoeSharp.Data;
 using MoeSharp.Execution;
 using MoeSharp.Training;
@@ -43,6 +44,7 @@ internal static class StudyCommand
         using OpenedModel opened = arguments.Open(parsed);
         string named = arguments.NameOf(parsed);
         StudyInput input = StudyInput.Read(source, named, opened, study.Windows(parsed));
+        RunScreen.Warn(DecodingLimits.LossWarnings(opened.Model.Config));
         using OpenedModel? rival = study.Rival(parsed) is { } name ? arguments.OpenOther(parsed, name) : null;
         bool isSame = rival is null || input.Tokenizer is null || rival.LoadTokenizer().ContentHash == input.Tokenizer.ContentHash;
         StudyRequest request = new()

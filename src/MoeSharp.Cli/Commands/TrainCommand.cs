@@ -3,6 +3,7 @@ using System.Globalization;
 using MoeSharp.Cli.Training;
 using MoeSharp.Data;
 using MoeSharp.Kernels;
+using MoeSharp.Model;
 using MoeSharp.Training;
 
 namespace MoeSharp.Cli.Commands;
@@ -113,11 +114,13 @@ internal static class TrainCommand
             {
                 session = open(view);
                 RunScreen.Warn(session.Damaged.Select(damaged => $"{damaged.Folder} is damaged ({damaged.Reason}); it is not used"));
+                RunScreen.Warn(DecodingLimits.LossWarnings(session.Model.Config));
                 return session.Trainer.Run(stop);
             });
             IReadOnlyList<ExamplePrompt> prompts = isComplete ? HeldOutPrompts.Choose(text.Dataset, text.Tokenizer, NumSamples) : [];
             RunResult result = new(run.Path, session!.Trainer.State, text.Dataset.Baselines) // Watch has run the work
             {
+                CanWrite = DecodingLimits.Refusal(session.Model.Config) is null,
                 Samples = WrittenSamples.Write(session.Model, text.Tokenizer, prompts, screen.Workers, stop),
             };
             RunPage.Write(run, result, session, screen);
@@ -148,7 +151,7 @@ internal static class TrainCommand
         WrittenSamples.Show(screen, result.Samples);
         screen.Say($"\nReport: {Spectre.Console.Markup.Escape(Path.Combine(result.Run, "report.html"))}");
         screen.Say(isComplete
-            ? "Next:   " + Spectre.Console.Markup.Escape(result.GenerateCommand)
+            ? "Next:   " + Spectre.Console.Markup.Escape(result.NextCommand)
             : "Go on:  " + Spectre.Console.Markup.Escape(TypedCommand.Of("train", "--resume", result.Run)));
     }
 

@@ -21,7 +21,7 @@ internal static class RunPage
             Runs = [new ReportRun("this run", [.. MetricsLog.Read(run.Path)]) { Loads = [.. LoadLog.Read(run.Path)] }],
             Baselines = BaselinesOf(result),
             Samples = result.Samples,
-            Commands = [result.GenerateCommand, TypedCommand.Of("train", "--resume", run.Path)],
+            Commands = [result.NextCommand, TypedCommand.Of("train", "--resume", run.Path)],
         });
     }
 

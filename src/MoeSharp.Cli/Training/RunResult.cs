@@ -17,6 +17,12 @@ internal sealed record RunResult(string Run, TrainingState State, NGramBaselines
     /// <summary>What the model wrote; empty for a run that is not complete.</summary>
     public IReadOnlyList<ReportSample> Samples { get; init; } = [];
 
+    /// <summary>Whether the model can continue a text.</summary>
+    public bool CanWrite { get; init; } = true;
+
+    /// <summary>What to try with the model: to let it write, or else to measure it.</summary>
+    public string NextCommand => CanWrite ? GenerateCommand : TypedCommand.Of("eval", "--model", Run, "--data", "FILES");
+
     /// <summary>A command that lets the model write, after the first prompt that it was tried with and that is one line.</summary>
     public string GenerateCommand => TypedCommand.Of("generate", "--model", Run, "--prompt", Samples.Select(sample => sample.Prompt).FirstOrDefault(prompt => !prompt.Any(char.IsControl)) ?? "Your text");
 

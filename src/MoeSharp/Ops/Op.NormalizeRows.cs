@@ -24,10 +24,11 @@ public static partial class Op
                 sum += value;
             }
 
-            sums.Data[row] = sum + NormEpsilon;
+            sum += NormEpsilon;
+            sums.Data[row] = sum;
             for (int column = 0; column < columns; column++)
             {
-                result[column] = values[column] / sums.Data[row];
+                result[column] = values[column] / sum;
             }
         }
 
@@ -54,9 +55,11 @@ public static partial class Op
             Span<float> dx = X.WriteGradient(out bool accumulate);
             Span<float> y = Result.Data;
             Span<float> dy = Result.Gradient;
+            ReadOnlySpan<float> sums = Sums.Data;
             int columns = X.Columns;
-            for (int row = 0; row < X.Rows; row++)
+            for (int row = 0; row < sums.Length; row++)
             {
+                float sum = sums[row];
                 float dot = 0f;
                 for (int i = row * columns; i < (row + 1) * columns; i++)
                 {
@@ -65,7 +68,7 @@ public static partial class Op
 
                 for (int i = row * columns; i < (row + 1) * columns; i++)
                 {
-                    float value = (dy[i] - dot) / Sums.Data[row];
+                    float value = (dy[i] - dot) / sum;
                     dx[i] = accumulate ? dx[i] + value : value;
                 }
             }

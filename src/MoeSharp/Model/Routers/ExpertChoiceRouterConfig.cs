@@ -22,6 +22,9 @@ public sealed record ExpertChoiceRouterConfig : RouterConfig
     /// <inheritdoc/>
     public override string? DecodingRefusal => "its experts choose among all tokens of a text, and those to come are not there yet";
 
+    /// <inheritdoc/>
+    public override string? LossCaveat => "its experts choose among all tokens of a text, those to be predicted included, so its losses are too good; compare them with none of another router";
+
     /// <summary>Experts per token on average (capacity_factor); null for num_experts_per_tok.</summary>
     public double? CapacityFactor { get; init; }
 

@@ -37,6 +37,9 @@ public abstract record RouterConfig
     /// <summary>Why a model with this router cannot continue a text token by token, or null when it can.</summary>
     public virtual string? DecodingRefusal => null;
 
+    /// <summary>Why losses of a model with this router are not what they seem, or null when they are.</summary>
+    public virtual string? LossCaveat => null;
+
     /// <summary>Whether capacity is part of the router's own rule, so that its keys are the router's and nothing is dropped afterwards.</summary>
     internal virtual bool HasOwnCapacity => false;
 

@@ -33,7 +33,11 @@ public readonly record struct ExpertChoiceRule(double Factor, bool RoundsUp, int
 /// <param name="scale">Factor on the weights.</param>
 public sealed class ExpertChoiceRouter(IRouterProjection projection, ExpertChoiceRule rule, float scale) : IRouter
 {
-    private float[] _column = []; // scores of one expert in a group
+    private const int Gap = 17; // floats between columns: without it columns of 2^n tokens would share few cache lines
+
+    private float[] _columns = []; // scores of a group by expert, [experts, tokens and gap]
+    private float[] _lasts = []; // lowest score that each expert takes
+    private int[] _taken = []; // tokens that each expert has taken
     private int[] _rows = []; // real rows of a group
 
     /// <inheritdoc/>
@@ -42,70 +46,101 @@ public sealed class ExpertChoiceRouter(IRouterProjection projection, ExpertChoic
         Tensor logits = projection.Forward(x, context); // [tokens, experts]
         Tensor probs = Op.Softmax(logits, out _, context); // [tokens, experts]
         int[] expertIds = context.Indices.Rent(probs.Data.Length);
-        Span<int> chosen = expertIds.AsSpan(0, probs.Data.Length);
-        Choose(probs, context.Batch, chosen);
-        Tensor weights = Op.WeighChosen(probs, probs.Columns, chosen, new WeightRule(0f, scale), context); // [tokens, experts]
+        Choose(probs, context.Batch, expertIds.AsSpan(0, probs.Data.Length));
+        Tensor weights = Op.KeepScores(probs, expertIds, scale, context); // [tokens, experts]
         return new RoutingPlan(probs.Columns, expertIds, weights, null); // loads are equal by definition: no balance loss has anything to act on
     }
 
     private void Choose(Tensor probs, TokenBatch batch, Span<int> expertIds)
     {
-        Array.Resize(ref _column, Math.Max(_column.Length, probs.Rows));
         Array.Resize(ref _rows, Math.Max(_rows.Length, probs.Rows));
+        Array.Resize(ref _columns, Math.Max(_columns.Length, probs.Columns * (probs.Rows + Gap)));
+        Array.Resize(ref _lasts, Math.Max(_lasts.Length, probs.Columns));
+        Array.Resize(ref _taken, Math.Max(_taken.Length, probs.Columns));
         expertIds.Fill(-1);
         int groups = rule.IsPerSequence ? batch.NumSequences : 1;
         for (int group = 0; group < groups; group++)
         {
             (int begin, int count) = rule.IsPerSequence ? batch.Sequence(group) : (0, probs.Rows);
-            Take(probs, RealRows(batch, begin, count), expertIds);
+            ReadOnlySpan<int> rows = RealRows(batch, begin, count);
+            int capacity = rule.Capacity(rows.Length, probs.Columns);
+            if (capacity > 0)
+            {
+                FindLast(probs, rows, capacity);
+                Take(probs, rows, expertIds);
+                ReturnTies(probs, rows, capacity, expertIds);
+            }
         }
     }
 
     private ReadOnlySpan<int> RealRows(TokenBatch batch, int begin, int count)
     {
+        ReadOnlySpan<bool> isPadding = batch.IsPadding;
         int real = 0;
         for (int row = begin; row < begin + count; row++)
         {
-            if (!batch.HasPadding || !batch.IsPadding[row])
-            {
-                _rows[real++] = row;
-            }
+            _rows[real] = row;
+            real += isPadding.Length > 0 && isPadding[row] ? 0 : 1;
         }
 
         return _rows.AsSpan(0, real);
     }
 
-    // Everything above the last score that still has a place, then the first of those equal to it.
+    // The score of the last token for which each expert has room.
+    private void FindLast(Tensor probs, ReadOnlySpan<int> rows, int capacity)
+    {
+        int experts = probs.Columns;
+        ReadOnlySpan<float> scores = probs.Data;
+        Span<float> columns = _columns;
+        int stride = rows.Length + Gap;
+        for (int index = 0; index < rows.Length; index++)
+        {
+            ReadOnlySpan<float> row = scores.Slice(rows[index] * experts, experts);
+            for (int expert = 0, at = index; expert < row.Length; expert++, at += stride)
+            {
+                columns[at] = row[expert];
+            }
+        }
+
+        for (int expert = 0; expert < experts; expert++)
+        {
+            _lasts[expert] = RankSelection.Largest(columns.Slice(expert * stride, rows.Length), capacity);
+        }
+    }
+
     private void Take(Tensor probs, ReadOnlySpan<int> rows, Span<int> expertIds)
     {
         int experts = probs.Columns;
-        int capacity = rule.Capacity(rows.Length, experts);
-        if (capacity == 0)
-        {
-            return;
-        }
-
         ReadOnlySpan<float> scores = probs.Data;
-        Span<float> column = _column.AsSpan(0, rows.Length);
+        ReadOnlySpan<float> lasts = _lasts.AsSpan(0, experts);
+        Span<int> taken = _taken.AsSpan(0, experts);
+        taken.Clear();
+        foreach (int row in rows)
+        {
+            ReadOnlySpan<float> values = scores.Slice(row * experts, experts);
+            Span<int> chosen = expertIds.Slice(row * experts, experts);
+            for (int expert = 0; expert < values.Length; expert++)
+            {
+                int isTaken = values[expert] >= lasts[expert] ? -1 : 0; // all bits: no branch, because half of them would be guessed wrong
+                chosen[expert] = (expert & isTaken) | ~isTaken;
+                taken[expert] -= isTaken;
+            }
+        }
+    }
+
+    // Where several tokens have the last score, the later ones find no room.
+    private void ReturnTies(Tensor probs, ReadOnlySpan<int> rows, int capacity, Span<int> expertIds)
+    {
+        int experts = probs.Columns;
         for (int expert = 0; expert < experts; expert++)
         {
-            for (int index = 0; index < rows.Length; index++)
+            for (int index = rows.Length - 1; index >= 0 && _taken[expert] > capacity; index--)
             {
-                column[index] = scores[(rows[index] * experts) + expert];
-            }
-
-            float last = RankSelection.Largest(column, capacity);
-            int equal = capacity; // places for scores equal to the last
-            foreach (float score in column)
-            {
-                equal -= score > last ? 1 : 0;
-            }
-
-            for (int index = 0; index < rows.Length; index++)
-            {
-                if (column[index] > last || (column[index] == last && equal-- > 0))
+                int slot = (rows[index] * experts) + expert;
+                if (probs.Data[slot] == _lasts[expert])
                 {
-                    expertIds[(rows[index] * experts) + expert] = expert;
+                    expertIds[slot] = -1;
+                    _taken[expert]--;
                 }
             }
         }

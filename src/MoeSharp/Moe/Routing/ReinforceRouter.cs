@@ -1,5 +1,4 @@
 using MoeSharp.Execution;
-using MoeSharp.Kernels;
 using MoeSharp.Ops;
 using MoeSharp.Tensors;
 
@@ -31,9 +30,7 @@ public sealed class ReinforceRouter(IRouterProjection projection, IRouterNoise n
         }
         else
         {
-            Tensor draws = noise.Gumbel(logits.Shape, context); // [tokens, experts]
-            Elementwise.Accumulate(context.Workers, logits.Data, draws.Data); // the largest of logits plus such numbers is a sample
-            Op.ChooseExperts(draws, null, new ExpertChoice(1), chosen, context);
+            Draw(probs, noise.Uniform(new Shape(logits.Rows), context).Data, chosen);
             Tensor expected = context.Pool.Rent(new Shape(logits.Rows));
             baseline.Fill(expected.Data);
             Op.AddPolicyLoss(logits, probs, logSumExp, expertIds, expected, rule, context);
@@ -49,6 +46,25 @@ public sealed class ReinforceRouter(IRouterProjection projection, IRouterNoise n
         int[] expertIds = context.Indices.Rent(slots);
         Op.ChooseExperts(scores.Logits, null, limits.Penalty, new ExpertChoice(limits.TopK), expertIds.AsSpan(0, slots), context);
         return new RoutingPlan(projection.NumExperts, expertIds, Constant(expertIds.AsSpan(0, slots), limits.TopK, context), scores);
+    }
+
+    // The expert at which the probabilities, added up from the first, pass the number. What rounding leaves of 1 goes to the last that has a chance.
+    private static void Draw(Tensor probs, ReadOnlySpan<float> numbers, Span<int> chosen)
+    {
+        int experts = probs.Columns;
+        for (int token = 0; token < chosen.Length; token++)
+        {
+            ReadOnlySpan<float> row = probs.Data.Slice(token * experts, experts);
+            float sum = 0f;
+            int last = 0;
+            for (int expert = 0; expert < experts && sum <= numbers[token]; expert++)
+            {
+                sum += row[expert];
+                last = row[expert] > 0f ? expert : last;
+            }
+
+            chosen[token] = last;
+        }
     }
 
     private Tensor Constant(ReadOnlySpan<int> expertIds, int topK, ForwardContext context)

@@ -9,8 +9,6 @@ namespace MoeSharp.Verification.Routing;
 /// <summary>Cases of the router that learns from rewards.</summary>
 internal static class ReinforceCases
 {
-    private const float Certain = 1000f; // far above all logits: what has it is drawn
-
     /// <summary>Probabilities, advantages, loss, gradient and the baseline's move.</summary>
     public static void Check(RoutingCase fixture, WorkerPool workers)
     {
@@ -30,7 +28,7 @@ internal static class ReinforceCases
         using RouterProbe probe = new(workers, drawn.Length);
         LayerRouting record = probe.Context.Routing.Next(0, experts);
         Tensor logits = probe.Input(fixture.Floats("logits"));
-        RoutingPlan plan = config.Over(new GivenLogits(logits), new GivenNoise(Draws(drawn, experts)), baseline, 1f).Route(logits, probe.Context);
+        RoutingPlan plan = config.Over(new GivenLogits(logits), new GivenNoise(Draws(fixture.Doubles("logits"), drawn, experts)), baseline, 1f).Route(logits, probe.Context);
         if (!plan.ExpertIds.SequenceEqual(drawn))
         {
             throw new InvalidOperationException("the router did not draw what the case says");
@@ -54,16 +52,12 @@ internal static class ReinforceCases
         }
     }
 
-    private static float[] Draws(int[] drawn, int experts)
+    // Numbers that lie in the middle of what the drawn experts have of 0 to 1.
+    private static float[] Draws(double[] logits, int[] drawn, int experts) => [.. drawn.Select((expert, row) =>
     {
-        float[] draws = new float[drawn.Length * experts];
-        for (int row = 0; row < drawn.Length; row++)
-        {
-            draws[(row * experts) + drawn[row]] = Certain;
-        }
-
-        return draws;
-    }
+        double[] weights = [.. logits[(row * experts)..((row + 1) * experts)].Select(Math.Exp)];
+        return (float)((weights[..expert].Sum() + (weights[expert] / 2)) / weights.Sum());
+    })];
 
     private static float[] LogProbabilities(in RouterScores scores, int[] drawn)
     {

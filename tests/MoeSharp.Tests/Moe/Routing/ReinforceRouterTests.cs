@@ -89,10 +89,11 @@ public sealed class ReinforceRouterTests
         using RouterProbe probe = new(workers, Tokens);
         probe.Context.Routing.Next(0, Experts);
         Tensor logits = probe.Input(_logits);
-        float[] noise = new float[_logits.Length];
+        float[] noise = new float[Tokens];
         for (int token = 0; token < Tokens; token++)
         {
-            noise[(token * Experts) + drawn[token]] = 100f;
+            double[] probs = Numerical.Softmax(KernelCheck.Double(_logits[(token * Experts)..((token + 1) * Experts)]));
+            noise[token] = (float)(probs[..drawn[token]].Sum() + (probs[drawn[token]] / 2));
             probe.Batch.Targets[token] = token == WithoutTarget ? -1 : 0;
         }
 

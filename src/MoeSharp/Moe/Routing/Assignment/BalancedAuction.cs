@@ -13,7 +13,7 @@ public sealed class BalancedAuction
 {
     private const int Bits = 26; // of the largest affinity: finer than float32
     private const int FirstShare = 4; // of the affinities' range: the first increment
-    private const int Refinement = 5; // increments fall by this factor
+    private const int Refinement = 8; // increments fall by this factor
 
     private readonly PlaceHeap _places = new();
     private int[] _rows = []; // row of each bidding token
