@@ -27,6 +27,11 @@ public static class RouterBenchmarks
         ("noisy_top_k_balanced", ["model.moesharp.router=noisy_top_k", "model.num_experts_per_tok=2", "balance.importance_alpha=0.1", "balance.load_alpha=0.1"]),
         ("hash", ["model.moesharp.router=hash", "model.num_experts_per_tok=1", "balance.expert_alpha=0"]),
         ("task_level", ["model.moesharp.router=task_level", "model.moesharp.task_tokens=[0,1,2,3]", "model.num_experts_per_tok=2"]),
+        ("base", ["model.moesharp.router=base", "model.norm_topk_prob=false", "model.num_experts_per_tok=1", "balance.expert_alpha=0"]),
+        ("sinkhorn", ["model.moesharp.router=sinkhorn", "model.num_experts_per_tok=2", "balance.expert_alpha=0"]),
+        ("expert_choice", ["model.moesharp.router=expert_choice", "model.moesharp.acknowledge_future_leak=true", "model.norm_topk_prob=false", "model.num_experts_per_tok=2", "balance.expert_alpha=0"]),
+        ("reinforce", ["model.moesharp.router=reinforce", "model.norm_topk_prob=false", "model.num_experts_per_tok=1"]),
+        ("stablemoe", ["model.moesharp.router=stablemoe", "model.norm_topk_prob=false", "model.num_experts_per_tok=1", "balance.expert_alpha=0"]),
     ];
 
     /// <summary>Times a step with each router.</summary>

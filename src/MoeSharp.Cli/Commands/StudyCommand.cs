@@ -8,6 +8,7 @@ using MoeSharp.Cli.Study;
 using MoeSharp.Cli.Training;
 using MoeSharp.Data;
 using MoeSharp.Execution;
+using MoeSharp.Model;
 using MoeSharp.Training;
 
 namespace MoeSharp.Cli.Commands;

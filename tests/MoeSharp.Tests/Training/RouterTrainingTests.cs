@@ -150,8 +150,11 @@ public sealed class RouterTrainingTests : IDisposable
         if (DecodingLimits.Refusal(model.Config) is { } refusal)
         {
             Assert.Contains("not there yet", refusal, StringComparison.Ordinal);
+            Assert.Contains("too good", Assert.Single(DecodingLimits.LossWarnings(model.Config)), StringComparison.Ordinal);
             return;
         }
+
+        Assert.Empty(DecodingLimits.LossWarnings(model.Config));
 
         int[] tokens = [101, 32, 116, 104, 115, 101, 32, 99, 97, 110, 116, 5, 9];
         int vocab = model.Config.VocabSize;

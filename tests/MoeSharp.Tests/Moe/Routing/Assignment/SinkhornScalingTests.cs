@@ -75,7 +75,7 @@ public sealed class SinkhornScalingTests
         float[] sorted = [.. values.OrderDescending()];
         for (int rank = 1; rank <= values.Length; rank++)
         {
-            Assert.Equal(sorted[rank - 1], RankSelection.Largest(values, rank));
+            Assert.Equal(sorted[rank - 1], RankSelection.Largest([.. values], rank));
         }
 
         Assert.Throws<ArgumentOutOfRangeException>(() => RankSelection.Largest(values, 0));
