@@ -118,6 +118,7 @@ public sealed class CapacityTests
     [InlineData("\"renormalize_after_drop\": true", "would undo routed_scaling_factor 2", "model.routed_scaling_factor=2")]
     [InlineData("\"router\": \"gshard\", \"second_expert_policy\": \"none\", \"renormalize_after_drop\": true", "second_expert_policy 'none'", "model.num_experts_per_tok=2")]
     [InlineData("\"drop_policy\": \"reroute\"", "for num_experts_per_tok 1, not 3", "model.num_experts_per_tok=3")]
+    [InlineData("\"drop_policy\": \"reroute\", \"device_capacity_factor\": 1, \"num_devices\": 2", "do not go together", "model.num_experts_per_tok=1")]
     [InlineData("\"drop_policy\": \"reroute\", \"selection_bias\": true", "by scores alone", "model.num_experts_per_tok=1")]
     [InlineData("\"drop_policy\": \"reroute\", \"score_order\": \"top_k_then_softmax\"", "by scores alone", "model.num_experts_per_tok=1")]
     [InlineData("\"drop_policy\": \"reroute\", \"router\": \"noisy_top_k\"", "by scores alone", "model.num_experts_per_tok=1")]

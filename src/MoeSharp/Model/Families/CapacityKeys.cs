@@ -126,6 +126,7 @@ internal static class CapacityKeys
         Require(!rule.RenormalizesAfterDrop || moe.Router is not GShardRouterConfig { SecondExpertPolicy: SecondExpertPolicy.None }, "renormalize_after_drop with second_expert_policy 'none' would make every weight 1, so that the router got no gradient; switch it off");
         Require(!rule.RenormalizesAfterDrop || (moe.RoutedScalingFactor == 1f && moe.LayerScalingFactors.Count == 0), $"renormalize_after_drop makes the weights of a token sum to 1, which would undo routed_scaling_factor {moe.RoutedScalingFactor}; set that to 1, or switch renormalize_after_drop off");
         Require(rule.Policy != DropPolicy.Reroute || moe.TopK == 1, $"drop_policy 'reroute' is for num_experts_per_tok 1, not {moe.TopK}; use 'position' or 'probability'");
+        Require(rule.Policy != DropPolicy.Reroute || !limitsDevices, "drop_policy 'reroute' and device_capacity_factor do not go together: a device would rank tokens by the weights of experts that they were not sent to. Leave one of them out");
         Require(rule.Policy != DropPolicy.Reroute || OffersByScores(moe), $"drop_policy 'reroute' offers tokens to other experts by scores alone: it is for the routers 'top_k' and 'switch' without groups, selection bias or 'top_k_then_softmax'. Use 'position' or 'probability'");
     }
 }
