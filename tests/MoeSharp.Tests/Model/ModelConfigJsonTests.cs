@@ -111,7 +111,7 @@ public sealed class ModelConfigJsonTests
 
     [Theory]
     [InlineData("\"rope_scaling\": {\"type\": \"longrope\", \"factor\": 4}", "longrope")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"llama3\"}", "llama3")]
+    [InlineData("\"rope_scaling\": {\"rope_type\": \"llama3\"}", "rope_scaling.factor")]
     [InlineData("\"hidden_act\": \"gelu\"", "gelu")]
     [InlineData("\"mlp_bias\": true", "mlp_bias")]
     [InlineData("\"sliding_window\": 4096", "sliding_window")]
