@@ -58,6 +58,18 @@ public sealed class InspectCommandTests
     }
 
     [Fact]
+    public void The_dense_model_to_compare_with_is_shown()
+    {
+        using JsonDocument json = JsonDocument.Parse(Run("nano", "--dense", "activated", "--json"));
+
+        Assert.Equal(128, json.RootElement.GetProperty("config").GetProperty("intermediate_size").GetInt32()); // 1 shared and 3 routed experts of 32
+        Assert.Equal(0, json.RootElement.GetProperty("dense_baseline").GetProperty("difference").GetInt64());
+        Assert.Contains("--set model.n_routed_experts=null --set model.moesharp=null --set model.intermediate_size=512", Run("nano", "--dense", "total"), StringComparison.Ordinal);
+        Assert.Contains("use activated or total", Assert.Throws<ConfigurationException>(() => Run("nano", "--dense", "half")).Message, StringComparison.Ordinal);
+        Assert.Contains("use one of them", Assert.Throws<ConfigurationException>(() => Run("nano", "--dense", "total", "--weights", "q4_0")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_list_names_every_preset()
     {
         string list = Run("--list");
