@@ -91,7 +91,7 @@ public sealed class LanguageModel : IDisposable
         {
             Tensor hidden = Forward(context); // [tokens, hidden]
             context.Timer.Switch(StepPart.HeadAndLoss);
-            double loss = Op.CrossEntropyWithGradient(hidden, _head, tokenScale, context);
+            double loss = Op.CrossEntropyWithGradient(hidden, _head, Config.NumNextTokens, tokenScale, context);
             context.Tape!.Backward(context); // BeginTraining set the tape
             return loss;
         }
@@ -111,7 +111,7 @@ public sealed class LanguageModel : IDisposable
         context.BeginInference(batch);
         try
         {
-            return Op.CrossEntropyOfRows(Forward(context), _head, losses, Config.LogitCap, context);
+            return Op.CrossEntropyOfRows(Forward(context), _head, losses, new LogitRule(Config.LogitCap, Config.NumNextTokens), context);
         }
         finally
         {
@@ -129,7 +129,7 @@ public sealed class LanguageModel : IDisposable
         context.BeginInference(batch);
         try
         {
-            Op.Logits(Forward(context), _head, lastRows, logits, Config.LogitCap, context);
+            Op.Logits(Forward(context), _head, lastRows, logits, new LogitRule(Config.LogitCap, Config.NumNextTokens), context);
         }
         finally
         {
@@ -150,7 +150,7 @@ public sealed class LanguageModel : IDisposable
             Tensor hidden = Forward(context); // [tokens, hidden]
             if (rows.Length > 0)
             {
-                Op.Logits(Op.SelectRows(hidden, rows, context), _head, rows.Length, logits, Config.LogitCap, context);
+                Op.Logits(Op.SelectRows(hidden, rows, context), _head, rows.Length, logits, new LogitRule(Config.LogitCap, Config.NumNextTokens), context);
             }
         }
         finally

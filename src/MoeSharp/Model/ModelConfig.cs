@@ -113,6 +113,12 @@ public sealed record ModelConfig
     /// <summary>Logits become cap * tanh(logit / cap); 0 for none.</summary>
     public float LogitCap { get; init; }
 
+    /// <summary>Tokens that can be next, where these are only the first of the vocabulary (a generated language's symbols, not its tags); 0 for all.</summary>
+    public int OutputTokens { get; init; }
+
+    /// <summary>Tokens that can be next.</summary>
+    public int NumNextTokens => OutputTokens > 0 ? OutputTokens : VocabSize;
+
     /// <summary>Standard deviation of new weights (initializer_range); the paper trains with 0.006.</summary>
     public float InitializerRange { get; init; } = 0.006f;
 

@@ -9,6 +9,8 @@ public static class ModelConfigJson
 {
     private static readonly JsonDocumentOptions s_strict = new() { AllowDuplicateProperties = false, MaxDepth = 32 };
 
+    private const string OutputTokensKey = "moesharp_output_tokens"; // other programs know no such thing
+
     private const long LongestFile = 16_000_000; // bytes; real files have a few thousand
 
     /// <summary>Reads a configuration file and validates it.</summary>
@@ -26,7 +28,7 @@ public static class ModelConfigJson
         using JsonDocument document = ParseObject(json, source);
         ConfigReader reader = new(document.RootElement);
         ModelFamily family = ModelFamily.Of(reader, source);
-        ModelConfig config = family.Read(reader);
+        ModelConfig config = family.Read(reader) with { OutputTokens = reader.Int(OutputTokensKey, 0) };
         CheckUnreadKeys(reader);
         List<string> problems = reader.Problems;
         if (problems.Count == 0)
@@ -52,6 +54,11 @@ public static class ModelConfigJson
             writer.WriteEndArray();
             writer.WriteString("model_type", family.ModelType);
             family.Write(writer, config);
+            if (config.OutputTokens > 0)
+            {
+                writer.WriteNumber(OutputTokensKey, config.OutputTokens);
+            }
+
             writer.WriteString("torch_dtype", dtype);
             writer.WriteEndObject();
         }

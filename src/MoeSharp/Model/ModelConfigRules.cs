@@ -44,6 +44,10 @@ internal static class ModelConfigRules
         Size("num_key_value_heads", config.NumKeyValueHeads, problems);
         Size("head_dim", config.HeadDim, problems);
         Size("max_position_embeddings", config.MaxPositionEmbeddings, problems);
+        if (config.OutputTokens < 0 || config.OutputTokens > config.VocabSize)
+        {
+            problems.Add($"moesharp_output_tokens {config.OutputTokens} must lie between 0 (all) and vocab_size {config.VocabSize}");
+        }
     }
 
     private static void CheckAttention(ModelConfig config, List<string> problems)

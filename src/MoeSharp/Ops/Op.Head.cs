@@ -4,6 +4,11 @@ using MoeSharp.Tensors;
 
 namespace MoeSharp.Ops;
 
+/// <summary>What becomes of logits.</summary>
+/// <param name="Cap">Logits become cap * tanh(logit / cap); 0 for none.</param>
+/// <param name="NumTokens">Tokens from here on can never be next: their logits become minus infinity. The vocabulary's size for none.</param>
+public readonly record struct LogitRule(float Cap, int NumTokens);
+
 public static partial class Op
 {
     private const int LogitFloatsPerChunk = 8 * 1024 * 1024; // 32 MiB: large enough for full matmul speed, small beside the weights
@@ -12,13 +17,14 @@ public static partial class Op
     /// <summary>Output head and cross-entropy, forward and backward in one go, chunk by chunk: the logits of all rows never exist at once.</summary>
     /// <param name="x">[tokens, hidden]; receives its gradient.</param>
     /// <param name="head">[vocab, hidden]; receives its gradient.</param>
+    /// <param name="numTokens">Tokens that can be next, the first of the vocabulary: rows of the head behind them have no part in it.</param>
     /// <param name="tokenScale">Factor on each target's gradient.</param>
     /// <param name="context">Context of a training pass; its batch gives the targets.</param>
     /// <returns>Sum of the rows' cross-entropies, nats, without the factor.</returns>
-    public static double CrossEntropyWithGradient(Tensor x, Parameter head, float tokenScale, ForwardContext context)
+    public static double CrossEntropyWithGradient(Tensor x, Parameter head, int numTokens, float tokenScale, ForwardContext context)
     {
         WorkerPool workers = context.Workers;
-        (int rows, int hidden, int vocab) = (x.Rows, x.Columns, head.Shape[0]);
+        (int rows, int hidden, int vocab) = (x.Rows, x.Columns, numTokens);
         int chunk = ChunkRows(rows, vocab);
         PooledBlock logits = context.Pool.RentBlock((long)chunk * vocab);
         Tensor losses = context.Pool.Rent(new Shape(rows)); // [tokens]
@@ -31,6 +37,11 @@ public static partial class Op
             MatMul.NT(workers, count, vocab, hidden, input, hidden, head.Value, hidden, part, vocab, false);
             CrossEntropy.ForwardBackward(workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), tokenScale, losses.Data.Slice(begin, count));
             Span<float> dHead = head.WriteGradient(out bool accumulateHead);
+            if (!accumulateHead)
+            {
+                dHead[(vocab * hidden)..].Clear(); // rows of tokens that can never be next
+            }
+
             MatMul.TN(workers, vocab, hidden, count, part, vocab, input, hidden, dHead, hidden, accumulateHead);
             MatMul.NN(workers, count, hidden, vocab, part, vocab, head.Value, hidden, dx.Slice(begin * hidden, count * hidden), hidden, accumulate);
         }
@@ -44,10 +55,10 @@ public static partial class Op
     /// <param name="x">[tokens, hidden].</param>
     /// <param name="head">[vocab, hidden].</param>
     /// <param name="losses">= nats per row, 0 where there is no target, [tokens].</param>
-    /// <param name="cap">Logits become cap * tanh(logit / cap); 0 for none.</param>
+    /// <param name="rule">What becomes of the logits.</param>
     /// <param name="context">Context; its batch gives the targets.</param>
     /// <returns>Their sum.</returns>
-    public static double CrossEntropyOfRows(Tensor x, Parameter head, Span<float> losses, float cap, ForwardContext context)
+    public static double CrossEntropyOfRows(Tensor x, Parameter head, Span<float> losses, LogitRule rule, ForwardContext context)
     {
         (int rows, int hidden, int vocab) = (x.Rows, x.Columns, head.Shape[0]);
         int chunk = ChunkRows(rows, vocab);
@@ -57,7 +68,7 @@ public static partial class Op
             int count = Math.Min(chunk, rows - begin);
             Span<float> part = logits.Span[..(count * vocab)]; // [chunk, vocab]
             Project(count, x.Data.Slice(begin * hidden, count * hidden), head, part, context);
-            Cap(part, cap, context);
+            Apply(part, vocab, rule, context);
             CrossEntropy.Forward(context.Workers, count, vocab, part, context.Batch.Targets.Slice(begin, count), losses.Slice(begin, count));
         }
 
@@ -70,9 +81,9 @@ public static partial class Op
     /// <param name="head">[vocab, hidden].</param>
     /// <param name="lastRows">Number of final rows wanted.</param>
     /// <param name="logits">= [lastRows, vocab].</param>
-    /// <param name="cap">Logits become cap * tanh(logit / cap); 0 for none.</param>
+    /// <param name="rule">What becomes of the logits.</param>
     /// <param name="context">Context.</param>
-    public static void Logits(Tensor x, Parameter head, int lastRows, Span<float> logits, float cap, ForwardContext context)
+    public static void Logits(Tensor x, Parameter head, int lastRows, Span<float> logits, LogitRule rule, ForwardContext context)
     {
         (int hidden, int vocab) = (x.Columns, head.Shape[0]);
         if (lastRows < 0 || lastRows > x.Rows || logits.Length < (long)lastRows * vocab)
@@ -81,14 +92,19 @@ public static partial class Op
         }
 
         Project(lastRows, x.Data[((x.Rows - lastRows) * hidden)..], head, logits, context);
-        Cap(logits[..(lastRows * vocab)], cap, context);
+        Apply(logits[..(lastRows * vocab)], vocab, rule, context);
     }
 
-    private static void Cap(Span<float> logits, float cap, ForwardContext context)
+    private static void Apply(Span<float> logits, int vocab, LogitRule rule, ForwardContext context)
     {
-        if (cap > 0)
+        if (rule.Cap > 0)
         {
-            Elementwise.SoftCap(context.Workers, logits, cap);
+            Elementwise.SoftCap(context.Workers, logits, rule.Cap);
+        }
+
+        for (int row = 0; row < logits.Length && rule.NumTokens < vocab; row += vocab)
+        {
+            logits[(row + rule.NumTokens)..(row + vocab)].Fill(float.NegativeInfinity);
         }
     }
 

@@ -69,8 +69,8 @@ public sealed class HeldOutTruth
 
 /// <summary>Measures a model against the truth, so that no noise of drawn targets is in the result.</summary>
 /// <remarks>
-/// regret = mean over targets of sum_s p(s) log(p(s) / q(s)), with q the model's softmax over its whole vocabulary: what it spends on tokens that never
-/// come counts against it. The loss is regret plus entropy.
+/// regret = mean over targets of sum_s p(s) log(p(s) / q(s)), with q the model's softmax over the tokens that can be next. The loss is regret plus
+/// entropy.
 /// </remarks>
 /// <param name="truth">Lines with their truth.</param>
 /// <param name="model">Model; not owned.</param>

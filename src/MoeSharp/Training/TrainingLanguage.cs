@@ -56,7 +56,7 @@ public sealed class TrainingLanguage : ITrainingSource
     {
         int rows = _language.LineTokens - 1; // the last token of a line is only ever a target
         return config.Batch.SequenceLength == rows
-            ? config with { Model = config.RequireModel() with { VocabSize = _language.VocabSize, BosTokenId = null, EosTokenId = null } }
+            ? config with { Model = config.RequireModel() with { VocabSize = _language.VocabSize, OutputTokens = _language.NumSymbols, BosTokenId = null, EosTokenId = null } }
             : throw new ConfigurationException($"{Place}: a line has {_language.LineTokens} tokens, so batch.sequence_length must be {rows}, not {config.Batch.SequenceLength}. Set it, and batch.tokens to a multiple of it.");
     }
 

@@ -77,7 +77,7 @@ public sealed class TrainingText : ITrainingSource, IDisposable
 
     /// <inheritdoc/>
     public TrainingConfig Fit(TrainingConfig config) =>
-        config with { Model = config.RequireModel() with { VocabSize = Tokenizer.VocabSize, BosTokenId = Tokenizer.BosTokenId, EosTokenId = Tokenizer.EosTokenId } };
+        config with { Model = config.RequireModel() with { VocabSize = Tokenizer.VocabSize, OutputTokens = 0, BosTokenId = Tokenizer.BosTokenId, EosTokenId = Tokenizer.EosTokenId } };
 
     /// <inheritdoc/>
     public long[] CountTokens() => TokenFrequencies.Count(Dataset.Train);

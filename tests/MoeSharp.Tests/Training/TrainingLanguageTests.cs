@@ -21,13 +21,13 @@ public sealed class TrainingLanguageTests : IDisposable
     {
         TrainingLanguage source = Source();
         TrainingConfig config = source.Fit(Config());
-        using LanguageModel model = new(config.Model!); // all weights 0: uniform over 6 symbols and 12 tags
+        using LanguageModel model = new(config.Model!); // all weights 0: uniform over the 6 symbols, which alone can be next
         using ForwardContext context = new(_workers);
 
         ValidationResult result = source.OpenHeldOut(model, config.Batch, context).Measure(0, 3, 5);
 
-        Assert.Equal(Math.Log(18), result.Loss, 5);
-        Assert.Equal(Math.Log(18) - source.HeldOut.Entropy, result.Regret!.Value, 5);
+        Assert.Equal(Math.Log(6), result.Loss, 5);
+        Assert.Equal(Math.Log(6) - source.HeldOut.Entropy, result.Regret!.Value, 5);
         Assert.Equal(50 * 4, result.NumTokens);
         Assert.InRange(result.Recall!.Value, 0, 0.5); // always symbol 0
     }
@@ -83,8 +83,33 @@ public sealed class TrainingLanguageTests : IDisposable
         using LanguageModel model = new(config.Model!);
         using TrainingStep step = new(config, model, source.OpenBatches(config), _workers, TimeProvider.System);
 
-        Assert.Equal(Math.Log(18), step.Run(0, 0).Loss, 5);
+        Assert.Equal(Math.Log(6), step.Run(0, 0).Loss, 5);
     }
+
+    [Fact]
+    public void Tags_are_never_next_in_training_in_files_and_after_loading()
+    {
+        TrainingLanguage source = Source();
+        TrainingConfig config = source.Fit(Config());
+        ModelConfig read = ModelConfigJson.Parse(ModelConfigJson.Write(config.Model!), "config.json");
+        Assert.Equal(6, read.OutputTokens);
+        using LanguageModel model = new(read);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, _workers);
+        using TrainingStep step = new(config, model, source.OpenBatches(config), _workers, TimeProvider.System);
+        step.Run(0, 0);
+
+        float[] gradient = model.Parameters.Single(parameter => parameter.Name == "head").Gradient.ToArray();
+        Assert.All(gradient[(6 * 32)..], value => Assert.Equal(0f, value));
+        Assert.All(gradient[..(6 * 32)].Chunk(32), row => Assert.Contains(row, value => value != 0f));
+        float[] logits = new float[18];
+        model.Logits(TokenBatch.FromSequences([[6, 9, 12, 15, 0]]), 1, logits, step.Context);
+        Assert.All(logits[6..], logit => Assert.Equal(float.NegativeInfinity, logit));
+        Assert.All(logits[..6], logit => Assert.True(float.IsFinite(logit)));
+    }
+
+    [Fact]
+    public void More_tokens_that_can_be_next_than_tokens_are_refused() =>
+        Assert.Contains("moesharp_output_tokens", Assert.Throws<ConfigurationException>(() => (Source().Fit(Config()).Model! with { OutputTokens = 19 }).Validate()).Message);
 
     [Fact]
     public void Held_out_lines_are_none_of_the_training_lines()
