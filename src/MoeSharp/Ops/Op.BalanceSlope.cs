@@ -57,18 +57,6 @@ public static partial class Op
         node.Save(logSumExp);
     }
 
-    // The gradient to add to, zeroed when it is new.
-    private static Span<float> GradientOf(Tensor tensor, ForwardContext context)
-    {
-        Span<float> gradient = tensor.WriteGradient(out bool accumulate);
-        if (!accumulate)
-        {
-            Elementwise.Clear(context.Workers, gradient);
-        }
-
-        return gradient;
-    }
-
     // Adds one vector to the real rows of a run.
     private static void AddToRows(ReadOnlySpan<float> slopes, int begin, int end, Span<float> gradient, ForwardContext context)
     {

@@ -62,11 +62,7 @@ public static partial class Op
 
         private void Pass(Tensor operand, float factor, ForwardContext context)
         {
-            Span<float> gradient = operand.WriteGradient(out bool accumulate);
-            if (!accumulate)
-            {
-                Elementwise.Clear(context.Workers, gradient);
-            }
+            Span<float> gradient = GradientOf(operand, context);
 
             Elementwise.ScaledSum(context.Workers, Result.Gradient, factor, gradient, 1f, gradient);
         }

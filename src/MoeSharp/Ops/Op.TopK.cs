@@ -248,11 +248,7 @@ public static partial class Op
 
         public override void Backward(ForwardContext context)
         {
-            Span<float> dScores = Scores.WriteGradient(out bool accumulate);
-            if (!accumulate)
-            {
-                Elementwise.Clear(context.Workers, dScores);
-            }
+            Span<float> dScores = GradientOf(Scores, context);
 
             (int experts, int topK) = (Scores.Columns, Result.Columns);
             for (int token = 0; token < Scores.Rows; token++)
@@ -312,11 +308,7 @@ public static partial class Op
         // w = c p: dlogit_j = c p_j (dw_j - sum_i dw_i p_i) = w_j (dw_j - sum_i dw_i w_i / c)
         public override void Backward(ForwardContext context)
         {
-            Span<float> dLogits = Logits.WriteGradient(out bool accumulate);
-            if (!accumulate)
-            {
-                Elementwise.Clear(context.Workers, dLogits);
-            }
+            Span<float> dLogits = GradientOf(Logits, context);
 
             (int experts, int topK) = (Logits.Columns, Result.Columns);
             Span<float> weights = Result.Data;
