@@ -100,9 +100,10 @@ public static class ModelConfigJson
 
         foreach (JsonProperty property in reader.UnreadKeys)
         {
+            bool isHarmless = s_harmless.Contains(property.Name) && !reader.Place("").StartsWith(MoeSharpKeys.SectionName, StringComparison.Ordinal); // nobody but this program writes that section
             bool isOff = property.Value.ValueKind is JsonValueKind.Null or JsonValueKind.False
                 || (property.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array && property.Value.GetRawText().Length <= 2);
-            if (!isOff && !property.Name.StartsWith('_') && !s_harmless.Contains(property.Name))
+            if (!isOff && !isHarmless && !property.Name.StartsWith('_'))
             {
                 reader.Problems.Add($"unknown key '{reader.Place(property.Name)}' with value {ConfigReader.Shown(property.Value)}{SpellingSuggestion.Hint(property.Name, reader.KnownKeys)}; remove it, or set it to null if it does not change the model");
             }

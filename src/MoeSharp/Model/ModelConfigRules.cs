@@ -245,6 +245,10 @@ internal static class ModelConfigRules
         {
             problems.Add($"score_scale_factor lists {moe.LayerScalingFactors.Count} factors for {config.NumHiddenLayers} layers; give one number, or one for each layer");
         }
+        else if (moe.LayerScalingFactors.Any(factor => !(factor > 0) || !float.IsFinite(factor)))
+        {
+            problems.Add("score_scale_factor must be positive numbers");
+        }
     }
 
     private static void CheckGroups(MoeConfig moe, List<string> problems)

@@ -140,10 +140,12 @@ public sealed record TrainingConfig
         require(Balance.Scope != BalanceScope.AllLayers || (Balance.DeviceAlpha == 0 && Balance.FirstChoiceAlpha == 0), "balance.scope 'all_layers' is for expert_alpha: device_alpha and first_choice_alpha are losses of one layer. Choose another scope, or set them to 0");
         require(Balance.BiasUpdateSpeed == 0 || moe.HasSelectionBias, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
         require(moe.TopK > 1 || moe.Router is not TopKRouterConfig || (!moe.NormTopKProb && moe.Scoring != RouterScoring.SoftmaxOverChosen), "num_experts_per_tok 1 with weights divided by their sum (norm_topk_prob, or score_order 'top_k_then_softmax') makes every weight 1, so that the router gets no gradient; set norm_topk_prob to false, or use more experts");
+        require(moe.Router is not HashRouterConfig || !moe.NormTopKProb, "norm_topk_prob does nothing with router 'hash', which gives every expert the weight routed_scaling_factor; set it to false");
         require(moe.Router is not TaskLevelRouterConfig { TaskTokens.Count: 0 }, "the router 'task_level' goes by tasks, and nothing tells the task of a text; set model.moesharp.task_tokens to the tokens that announce the tasks");
         require(moe.Router.HasScores || Model.AttentionExperts is { Kind: AttentionExpertsKind.Mixture } || !Balance.NeedsScores, $"the router '{moe.Router.Name}' scores nothing that a balance loss could act on; set balance.expert_alpha and the other factors to 0");
         require(moe.Router.HasChoiceChances || Balance.LoadAlpha == 0, $"balance.load_alpha is for routers whose choices carry noise (noisy_top_k); '{moe.Router.Name}' has none, so set it to 0");
-        require(moe.Scoring != RouterScoring.Sigmoid || Balance.ZLossAlpha == 0, "balance.z_loss_alpha needs a softmax; this model's router scores with a sigmoid, so set it to 0");
+        require(!moe.Router.HasChoiceChances || Balance.LoadAlpha == 0 || moe.TopK < moe.NumExperts, $"balance.load_alpha has nothing to act on: with num_experts_per_tok {moe.TopK} every token uses all {moe.NumExperts} experts; set it to 0, or use fewer experts per token");
+        require(!moe.Router.HasScores || moe.Router.HasSoftmax(moe) || Balance.ZLossAlpha == 0, "balance.z_loss_alpha needs a softmax; this model's router scores with a sigmoid, so set it to 0");
     }
 
     private void RequireDevices(MoeConfig moe, Action<bool, string> require)
@@ -235,19 +237,15 @@ public sealed record OptimizerConfig
 }
 
 /// <summary>Shape of the learning rate after its warm-up.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<ScheduleKind>))]
 public enum ScheduleKind
 {
     /// <summary>Constant, with two drops (DeepSeekMoE, arXiv 2401.06066, section 4.1.3).</summary>
-    [JsonStringEnumMemberName("steps")]
     Steps,
 
     /// <summary>Half a cosine wave down to a final share.</summary>
-    [JsonStringEnumMemberName("cosine")]
     Cosine,
 
     /// <summary>Constant.</summary>
-    [JsonStringEnumMemberName("constant")]
     Constant,
 }
 

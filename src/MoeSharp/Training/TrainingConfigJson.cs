@@ -208,7 +208,7 @@ public static class TrainingConfigJson
             JsonTypeInfo propertyType = TrainingJson.Default.Options.GetTypeInfo(property.PropertyType);
             if (propertyType.Kind != JsonTypeInfoKind.Object)
             {
-                CheckValue(value, propertyType, fullKey, source, problems);
+                CheckValue(value, propertyType, property.IsSetNullable, fullKey, source, problems);
                 target[key] = value?.DeepClone();
             }
             else if (value is JsonObject section)
@@ -222,17 +222,29 @@ public static class TrainingConfigJson
         }
     }
 
-    private static void CheckValue(JsonNode? value, JsonTypeInfo type, string key, string source, List<string> problems)
+    // What is refused here would otherwise end as a crash or as a setting that means something else: numbers that are infinite as float, null where there is no such thing.
+    private static void CheckValue(JsonNode? value, JsonTypeInfo type, bool mayBeNull, string key, string source, List<string> problems)
     {
         try
         {
-            _ = JsonSerializer.Deserialize(value, type);
+            object? read = JsonSerializer.Deserialize(value, type);
+            if (read is float.PositiveInfinity or float.NegativeInfinity or double.PositiveInfinity or double.NegativeInfinity)
+            {
+                problems.Add($"{source}: {key} is {value!.ToJsonString()}, which is more than a number of this kind holds; use a smaller one."); // null reads as no number
+            }
+
+            if (read is not null || mayBeNull)
+            {
+                return;
+            }
         }
         catch (JsonException)
         {
-            string expected = Expected(Nullable.GetUnderlyingType(type.Type) ?? type.Type);
-            problems.Add($"{source}: {key} is {value?.ToJsonString() ?? "null"}; expected {expected}.");
+            // said below
         }
+
+        string expected = Expected(Nullable.GetUnderlyingType(type.Type) ?? type.Type);
+        problems.Add($"{source}: {key} is {value?.ToJsonString() ?? "null"}; expected {expected}.");
     }
 
     private static string Expected(Type type) => type switch
@@ -240,6 +252,7 @@ public static class TrainingConfigJson
         _ when type == typeof(bool) => "true or false",
         _ when type == typeof(string) => "a text",
         _ when type == typeof(int) || type == typeof(long) || type == typeof(ulong) => "a whole number",
+        _ when type == typeof(IReadOnlyList<int>) => "a list of whole numbers",
         _ when type.IsEnum => "one of " + string.Join(", ", Enum.GetNames(type).Select(JsonNamingPolicy.SnakeCaseLower.ConvertName)),
         _ => "a number",
     };
@@ -333,12 +346,15 @@ public static class TrainingConfigJson
 }
 
 /// <summary>Writes balance scopes in lower case, as all other keys and values.</summary>
-internal sealed class BalanceScopeConverter() : JsonStringEnumConverter<BalanceScope>(JsonNamingPolicy.SnakeCaseLower);
+internal sealed class BalanceScopeConverter() : JsonStringEnumConverter<BalanceScope>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false);
 
 /// <summary>Writes initialisation schemes in lower case.</summary>
-internal sealed class WeightInitSchemeConverter() : JsonStringEnumConverter<WeightInitScheme>(JsonNamingPolicy.SnakeCaseLower);
+internal sealed class WeightInitSchemeConverter() : JsonStringEnumConverter<WeightInitScheme>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false);
+
+/// <summary>Writes kinds of schedules in lower case.</summary>
+internal sealed class ScheduleKindConverter() : JsonStringEnumConverter<ScheduleKind>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false);
 
 /// <summary>Source-generated JSON of the training records.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(BalanceScopeConverter), typeof(WeightInitSchemeConverter)])]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(BalanceScopeConverter), typeof(WeightInitSchemeConverter), typeof(ScheduleKindConverter)])]
 [JsonSerializable(typeof(TrainingConfig))]
 internal sealed partial class TrainingJson : JsonSerializerContext;

@@ -79,6 +79,13 @@ public sealed class RouterConfigTests
     [InlineData("stablemoe", 1, "\"first_stage\": 2", "first_stage 2")]
     [InlineData("stablemoe", 1, "\"distill_hidden_size\": 0", "distill_hidden_size 0")]
     [InlineData("chance", 1, "", "'chance'")]
+    [InlineData("top_k", 2, "\"score_order\": \"top_k_then_softmax\", \"topk_method\": \"group_limited_greedy\", \"n_group\": 4, \"topk_group\": 2", "groups (n_group)")]
+    [InlineData("top_k", 2, "\"score_order\": \"top_k_then_softmax\", \"selection_bias\": true", "a selection bias would do nothing")]
+    [InlineData("top_k", 2, "\"topk_method\": \"group_limited_greedy\"", "limits nothing")]
+    [InlineData("top_k", 2, "\"topk_method\": \"group_limited_greedy\", \"n_group\": 3, \"topk_group\": 2", "n_group 3 does not divide")]
+    [InlineData("top_k", 6, "\"topk_method\": \"group_limited_greedy\", \"n_group\": 4, \"topk_group\": 2", "more than topk_group 2 groups of 2")]
+    [InlineData("sinkhorn", 1, "\"temperature\": 0.5", "unknown key 'moesharp.temperature'")] // harmless in a config.json of another program
+    [InlineData("top_k", 2, "\"capacity_factor\": 1, \"top_k\": 3", "unknown key 'moesharp.top_k'")]
     public void Settings_that_make_no_sense_are_refused_with_the_reason(string router, int topK, string settings, string named)
     {
         string json = $$$"""
@@ -100,6 +107,10 @@ public sealed class RouterConfigTests
 
         Assert.Contains("no gradient", message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Dividing_the_weights_of_a_hash_table_is_refused_because_it_would_do_nothing() =>
+        Assert.Contains("norm_topk_prob does nothing", Assert.Throws<ConfigurationException>(() => Load("model.norm_topk_prob=true", "model.moesharp.router=hash", "balance.expert_alpha=0")).Message, StringComparison.Ordinal);
 
     [Fact]
     public void A_router_and_its_settings_are_chosen_one_by_one()

@@ -174,6 +174,41 @@ public sealed class BalanceLossTests
     public void More_devices_than_a_token_can_use_are_refused(string setting, string other = "balance.num_device_groups=2") =>
         Assert.Contains("more than a token can use", Assert.Throws<ConfigurationException>(() => TinyText.Config("balance.communication_alpha=0.1", "balance.num_device_groups=2", setting, other).Validate("test")).Message, StringComparison.Ordinal);
 
+    [Theory]
+    [InlineData("base", 1)]
+    [InlineData("stablemoe", 1)]
+    [InlineData("sinkhorn", 1)]
+    [InlineData("top_k", 2, "model.moesharp.scoring_func=sigmoid")]
+    public void A_z_loss_without_a_softmax_is_refused_before_the_run_begins(string router, int topK, string setting = "seed=1") =>
+        Assert.Contains("needs a softmax", Assert.Throws<ConfigurationException>(() => TinyText.Config($"model.moesharp.router={router}", $"model.num_experts_per_tok={topK}", "balance.z_loss_alpha=0.001", setting)).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("switch", 1)]
+    [InlineData("sinkhorn", 2)]
+    [InlineData("reinforce", 1)]
+    public void A_z_loss_over_a_softmax_is_taken(string router, int topK) =>
+        Assert.Equal(0.001f, TinyText.Config($"model.moesharp.router={router}", $"model.num_experts_per_tok={topK}", "balance.z_loss_alpha=0.001").Balance.ZLossAlpha);
+
+    [Fact]
+    public void A_load_loss_where_every_token_uses_every_expert_is_refused() =>
+        Assert.Contains("every token uses all 8 experts", Assert.Throws<ConfigurationException>(() => TinyText.Config("model.moesharp.router=noisy_top_k", "model.num_experts_per_tok=8", "balance.load_alpha=0.1")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Groups_larger_than_the_batch_are_the_batch()
+    {
+        LayerRouting Measure(BalanceConfig balance)
+        {
+            using MoeBench bench = new(s_moe, Hidden);
+            bench.Fill(3, 0.6f);
+            bench.Differentiate(KernelCheck.Random(Tokens * Hidden, 4), new float[Tokens * Hidden], balance);
+            return bench.Routing;
+        }
+
+        double whole = Measure(new BalanceConfig { Scope = BalanceScope.MicroBatch, FirstChoiceAlpha = 1f }).Losses[AuxiliaryLoss.FirstChoice];
+        Assert.InRange(whole, 0.5, 4);
+        Assert.Equal(whole, Measure(new BalanceConfig { Scope = BalanceScope.Group, GroupTokens = int.MaxValue, FirstChoiceAlpha = 1f }).Losses[AuxiliaryLoss.FirstChoice]);
+    }
+
     [Fact]
     public void Training_a_weight_that_is_always_one_is_refused() =>
         Assert.Contains("the router gets no gradient", Assert.Throws<ConfigurationException>(() => TinyText.Config("model.num_experts_per_tok=1", "model.norm_topk_prob=true").Validate("test")).Message, StringComparison.Ordinal);

@@ -98,6 +98,8 @@ public sealed class CapacityTests
     [InlineData("capacity_factor", "-1", "must be positive")]
     [InlineData("min_expert_capacity", "4", "unknown key 'moesharp.min_expert_capacity'")] // without a factor it would do nothing
     [InlineData("device_capacity_factor", "1", "needs num_devices")]
+    [InlineData("capacity_factor", "1, \"device_capacity_factor\": 1", "needs num_devices")]
+    [InlineData("capacity_factor", "1, \"device_capacity_factor\": 1, \"num_devices\": -3", "needs num_devices of 1 or more, not -3")]
     [InlineData("capacity_factor", "0", "must be above 0")]
     [InlineData("max_rounds", "2", "unknown key 'moesharp.max_rounds'")]
     public void What_could_do_nothing_or_nonsense_is_refused(string key, string value, string says)

@@ -79,6 +79,17 @@ public sealed class TrainingConfigTests : IDisposable
     [InlineData("schedule.kind=linear", "expected one of steps, cosine, constant")]
     [InlineData("batch=3", "batch is a section")]
     [InlineData("batch.tokens=1.5", "expected a whole number")]
+    [InlineData("schedule.kind=7", "expected one of steps, cosine, constant")]
+    [InlineData("balance.scope=99", "expected one of sequence, micro_batch")]
+    [InlineData("balance.scope=\"1\"", "expected one of sequence, micro_batch")]
+    [InlineData("init_scheme=9", "expected one of")]
+    [InlineData("balance.expert_devices=null", "balance.expert_devices is null; expected a list of whole numbers")]
+    [InlineData("balance.expert_devices=[0,\"a\"]", "expected a list of whole numbers")]
+    [InlineData("data.text_field=null", "data.text_field is null; expected a text")]
+    [InlineData("batch.tokens=null", "expected a whole number")]
+    [InlineData("balance.expert_alpha=1e39", "balance.expert_alpha is 1e39, which is more than a number of this kind holds")] // infinite as float
+    [InlineData("optimizer.clip_norm=1e39", "more than a number of this kind holds")]
+    [InlineData("budget.minutes=1e999", "more than a number of this kind holds")]
     [InlineData("nonsense", "expected key=value")]
     public void A_wrong_value_says_what_is_expected(string setting, string expected) =>
         Assert.Contains(expected, Assert.Throws<ConfigurationException>(() => TrainingConfigJson.Load("nano", null, [setting])).Message, StringComparison.Ordinal);

@@ -47,10 +47,21 @@ internal static class CapacityKeys
             };
         }
 
-        return device is null ? rule : rule with
+        if (device is null)
+        {
+            return rule;
+        }
+
+        int devices = section.Int("num_devices", 0);
+        if (devices < 1)
+        {
+            section.Problems.Add($"{section.Place("device_capacity_factor")} needs num_devices of 1 or more, not {devices}: the devices that experts are spread over");
+        }
+
+        return rule with
         {
             DeviceFactor = device.Value,
-            NumDevices = section.Int("num_devices", 0),
+            NumDevices = devices,
             ProtectedShare = section.Number("protected_sequence_share", 0.1),
         };
     }

@@ -107,6 +107,11 @@ internal static class MoeSharpKeys
         }
 
         string method = section.OneOf("topk_method", "greedy", "greedy", "group_limited_greedy", "noaux_tc");
+        if (method == "group_limited_greedy" && section.Int("n_group", 1) <= 1)
+        {
+            section.Problems.Add($"{section.Place("topk_method")} 'group_limited_greedy' without {section.Place("n_group")} of 2 or more limits nothing; set it, with topk_group, or use 'greedy'");
+        }
+
         bool hasBias = section.Switch("selection_bias", method == "noaux_tc");
         return moe with
         {

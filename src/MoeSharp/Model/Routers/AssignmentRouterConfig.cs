@@ -12,6 +12,9 @@ public sealed record AssignmentRouterConfig : RouterConfig
     /// <inheritdoc/>
     public override string Name => Kind;
 
+    /// <inheritdoc/>
+    public override bool HasSoftmax(MoeConfig moe) => false;
+
     internal static RouterConfig ReadSettings(ConfigReader section) => new AssignmentRouterConfig();
 
     internal override IReadOnlyList<RouterWeight> Weights(ModelConfig config, MoeConfig moe) => [new("router", "gate.weight", new Shape(moe.NumExperts, config.HiddenSize))];

@@ -34,6 +34,10 @@ public abstract record RouterConfig
     /// <summary>Whether its choices carry noise whose chances have a gradient, as the load loss needs them.</summary>
     public virtual bool HasChoiceChances => false;
 
+    /// <summary>Whether scores are a softmax over all experts, whose logarithm of a sum the z-loss keeps small.</summary>
+    /// <param name="moe">Experts with this router.</param>
+    public virtual bool HasSoftmax(MoeConfig moe) => HasScores && moe.Scoring != RouterScoring.Sigmoid;
+
     /// <summary>Why a model with this router cannot continue a text token by token, or null when it can.</summary>
     public virtual string? DecodingRefusal => null;
 

@@ -36,6 +36,9 @@ public sealed record SinkhornRouterConfig : RouterConfig
     /// <summary>Whether weights are sigmoids of logits or their softmax (scoring_func); null for sigmoid with one expert per token and softmax with several.</summary>
     public bool? IsSigmoid { get; init; }
 
+    /// <inheritdoc/>
+    public override bool HasSoftmax(MoeConfig moe) => !WeighsBySigmoid(moe);
+
     internal static RouterConfig ReadSettings(ConfigReader section)
     {
         bool isGiven = section.Value("scoring_func") is not null;
@@ -103,6 +106,8 @@ public sealed record SinkhornRouterConfig : RouterConfig
     {
         SinkhornRule rule = new(Temperature, Iterations, Tolerance, Epsilon, SubtractsRowMax);
         GatedChoice choice = new(moe.TopK, new WeightRule(moe.NormTopKProb ? moe.NormOrder : 0f, scale));
-        return new SinkhornRouter(projection, rule, IsSigmoid ?? moe.TopK == 1, choice);
+        return new SinkhornRouter(projection, rule, WeighsBySigmoid(moe), choice);
     }
+
+    private bool WeighsBySigmoid(MoeConfig moe) => IsSigmoid ?? moe.TopK == 1;
 }

@@ -18,6 +18,9 @@ public sealed record StableMoeRouterConfig : RouterConfig
     /// <inheritdoc/>
     public override string Name => Kind;
 
+    /// <inheritdoc/>
+    public override bool HasSoftmax(MoeConfig moe) => false;
+
     /// <summary>Share of the training run that the first stage takes (first_stage).</summary>
     public double FirstStage { get; init; } = UsualFirstStage;
 

@@ -20,6 +20,14 @@ public sealed record TopKRouterConfig : RouterConfig
         return moe.HasRouterNetwork ? [first, new("router_output", "gate.output.weight", new Shape(moe.NumExperts, moe.NumExperts))] : [first];
     }
 
+    internal override void AddProblems(ModelConfig config, MoeConfig moe, List<string> problems)
+    {
+        if (moe.Scoring == RouterScoring.SoftmaxOverChosen && (moe.NumGroups > 1 || moe.HasSelectionBias))
+        {
+            problems.Add("score_order 'top_k_then_softmax' chooses by the logits of all experts: groups (n_group) and a selection bias would do nothing; use 'score_then_top_k', or topk_method 'greedy' with selection_bias false");
+        }
+    }
+
     internal override MoeConfig? AsTopK(MoeConfig moe) => moe;
 
     internal override IRouter Build(MoePlace place, MoeConfig moe)

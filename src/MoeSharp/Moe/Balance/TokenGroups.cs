@@ -14,8 +14,8 @@ internal readonly record struct TokenGroups(int[] Ends, int Count, int NumMeasur
         TokenBatch batch = context.Batch;
         int size = scope switch
         {
-            BalanceScope.Group when context.Balance.GroupTokens > 0 => context.Balance.GroupTokens,
-            _ => Math.Max(1, batch.Count),
+            BalanceScope.Group when context.Balance.GroupTokens > 0 && context.Balance.GroupTokens < batch.Count => context.Balance.GroupTokens,
+            _ => Math.Max(1, batch.Count), // also for groups that are larger than the batch
         };
         int count = scope == BalanceScope.Sequence ? batch.NumSequences : (batch.Count + size - 1) / size;
         int[] ends = context.Indices.Rent(Math.Max(1, count));
