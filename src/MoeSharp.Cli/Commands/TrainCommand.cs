@@ -120,6 +120,7 @@ internal static class TrainCommand
             IReadOnlyList<ExamplePrompt> prompts = isComplete ? HeldOutPrompts.Choose(text.Dataset, text.Tokenizer, NumSamples) : [];
             RunResult result = new(run.Path, session!.Trainer.State, text.Dataset.Baselines) // Watch has run the work
             {
+                Alarms = MetricsLog.Alarms(MetricsLog.Read(run.Path)),
                 CanWrite = DecodingLimits.Refusal(session.Model.Config) is null,
                 Samples = WrittenSamples.Write(session.Model, text.Tokenizer, prompts, screen.Workers, stop),
             };
@@ -148,6 +149,7 @@ internal static class TrainCommand
             screen.Say(string.Create(CultureInfo.InvariantCulture, $"Validation: [bold]{validation.BitsPerByte:0.000} bits per byte[/] (loss {validation.Loss:0.000} nats per token). Unigram {result.Baselines.UnigramBitsPerByte:0.000}, bigram {result.Baselines.BigramBitsPerByte:0.000} bits per byte."));
         }
 
+        screen.ShowAlarms(result.Alarms);
         WrittenSamples.Show(screen, result.Samples);
         screen.Say($"\nReport: {Spectre.Console.Markup.Escape(Path.Combine(result.Run, "report.html"))}");
         screen.Say(isComplete

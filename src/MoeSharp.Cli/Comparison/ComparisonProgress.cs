@@ -147,6 +147,15 @@ internal sealed class ComparisonProgress : IComparisonView
     }
 
     /// <inheritdoc/>
+    public void Alarmed(PlannedRun run, RoutingAlarm alarm)
+    {
+        lock (_lock)
+        {
+            _news.Add($"{run.FolderName}  {alarm.Message}");
+        }
+    }
+
+    /// <inheritdoc/>
     public void Finished(RunOutcome outcome)
     {
         lock (_lock)

@@ -28,6 +28,12 @@ internal sealed class CompanionView(ITrainingView main, double peakGflops) : ITr
     }
 
     /// <inheritdoc/>
+    public void Alarmed(RoutingAlarm alarm)
+    {
+        // a dense model has no experts
+    }
+
+    /// <inheritdoc/>
     public void Saved(string path)
     {
     }

@@ -23,6 +23,7 @@ internal sealed class LiveTrainingView : ITrainingView
     private double _lastFrame = double.NegativeInfinity;
     private ValidationResult? _validation;
     private string _saved = "";
+    private RoutingAlarm? _alarm;
 
     private LiveTrainingView(IAnsiConsole console, LiveDisplayContext display, string title, double peakGflops) =>
         (_console, _display, _title, _peakGflops) = (console, display, title, peakGflops);
@@ -51,6 +52,9 @@ internal sealed class LiveTrainingView : ITrainingView
     public void Validated(in ValidationResult result) => _validation = result;
 
     /// <inheritdoc/>
+    public void Alarmed(RoutingAlarm alarm) => _alarm = alarm;
+
+    /// <inheritdoc/>
     public void Saved(string path) => _saved = path;
 
     private Rows Draw(in StepMetrics metrics, LoadTable load, double? secondsLeft)
@@ -66,6 +70,11 @@ internal sealed class LiveTrainingView : ITrainingView
         if (Companion.Length > 0)
         {
             rows.Add(new Markup(Markup.Escape(Companion)));
+        }
+
+        if (_alarm is { } alarm)
+        {
+            rows.Add(new Markup($"[{(alarm.IsRecovery ? "green" : "red")}]{Markup.Escape(alarm.Message)}[/]"));
         }
 
         if (load.NumLayers > 0)

@@ -36,6 +36,9 @@ internal sealed class PlainTrainingView(TextWriter output, string name, double p
     public void Validated(in ValidationResult result) =>
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}  step {result.Step}  validation loss {result.Loss:0.000}, {result.BitsPerByte:0.000} bits per byte"));
 
+    /// <inheritdoc/>
+    public void Alarmed(RoutingAlarm alarm) => output.WriteLine($"{name}  {(alarm.IsRecovery ? "" : "WARNING: ")}{alarm.Message}");
+
     /// <summary>Prints a line of the model that is trained beside this one.</summary>
     public void Companion(string line) => output.WriteLine(line);
 
@@ -53,6 +56,11 @@ internal sealed class SilentTrainingView : ITrainingView
 
     /// <inheritdoc/>
     public void Validated(in ValidationResult result)
+    {
+    }
+
+    /// <inheritdoc/>
+    public void Alarmed(RoutingAlarm alarm)
     {
     }
 

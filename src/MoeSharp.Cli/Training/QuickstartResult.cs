@@ -31,6 +31,7 @@ internal sealed class QuickstartResult
         quickstart,
         new RunResult(run.Path, quickstart.Moe.Trainer.State, text.Dataset.Baselines)
         {
+            Alarms = MetricsLog.Alarms(MetricsLog.Read(run.Path)),
             Samples = WrittenSamples.Write(quickstart.Moe.Model, text.Tokenizer, corpus.ExamplePrompts(), workers, CancellationToken.None),
         },
         ExpertGain.Of(quickstart.Curve),
@@ -73,6 +74,7 @@ internal sealed class QuickstartResult
             screen.Say(Markup.Escape(sentence));
         }
 
+        screen.ShowAlarms(_result.Alarms);
         WrittenSamples.Show(screen, _result.Samples);
         screen.Say($"\n[bold]{Markup.Escape(_experts.Title)}[/]: {Markup.Escape(_experts.Note)}");
         Table table = new Table().Border(TableBorder.Simple);

@@ -17,6 +17,9 @@ internal sealed record RunResult(string Run, TrainingState State, NGramBaselines
     /// <summary>What the model wrote; empty for a run that is not complete.</summary>
     public IReadOnlyList<ReportSample> Samples { get; init; } = [];
 
+    /// <summary>What was said about collapsed experts during the run.</summary>
+    public IReadOnlyList<string> Alarms { get; init; } = [];
+
     /// <summary>Whether the model can continue a text.</summary>
     public bool CanWrite { get; init; } = true;
 
@@ -45,6 +48,7 @@ internal sealed record RunResult(string Run, TrainingState State, NGramBaselines
             ["unigram_bits_per_byte"] = Baselines.UnigramBitsPerByte,
             ["bigram_bits_per_byte"] = Baselines.BigramBitsPerByte,
         },
+        ["alarms"] = new JsonArray([.. Alarms.Select(alarm => (JsonNode)alarm)]),
         ["samples"] = WrittenSamples.ToJson(Samples),
     };
 

@@ -58,6 +58,15 @@ internal sealed class RunScreen
         }
     }
 
+    /// <summary>Prints what was said about collapsed experts during a run, unless the result is JSON.</summary>
+    public void ShowAlarms(IReadOnlyList<string> alarms)
+    {
+        foreach (string alarm in alarms)
+        {
+            Say($"[yellow]{Markup.Escape(alarm)}[/]");
+        }
+    }
+
     /// <summary>Prints a table of the result, unless the result is JSON.</summary>
     public void Say(Table table)
     {

@@ -79,6 +79,7 @@ public sealed class HeldOutTruth
 public sealed class HeldOutLines(HeldOutTruth truth, LanguageModel model, int linesPerPass, ForwardContext context) : IHeldOut
 {
     private readonly TokenBatch _batch = new();
+    private readonly LoadTable _load = new();
     private readonly float[] _logits = new float[checked(linesPerPass * (truth.Language.LineTokens - 1) * model.Config.VocabSize)];
 
     /// <inheritdoc/>
@@ -88,6 +89,7 @@ public sealed class HeldOutLines(HeldOutTruth truth, LanguageModel model, int li
         int numLines = maxTokens == 0 ? truth.NumLines : Math.Clamp(maxTokens / language.TargetsPerLine, 1, truth.NumLines);
         double regret = 0;
         long hits = 0;
+        _load.Clear();
         for (int first = 0; first < numLines; first += linesPerPass)
         {
             int count = Math.Min(linesPerPass, numLines - first);
@@ -98,6 +100,7 @@ public sealed class HeldOutLines(HeldOutTruth truth, LanguageModel model, int li
             }
 
             model.Logits(_batch, _batch.Count, _logits, context);
+            _load.Add(context.Routing);
             for (int index = 0; index < count; index++)
             {
                 AddLine(first + index, index, ref regret, ref hits);
@@ -106,7 +109,12 @@ public sealed class HeldOutLines(HeldOutTruth truth, LanguageModel model, int li
 
         double targets = (double)numLines * language.TargetsPerLine;
         double loss = (regret / targets) + truth.EntropyOf(numLines);
-        return new ValidationResult(step, tokens, loss, loss / Math.Log(2), (long)targets) { Regret = regret / targets, Recall = hits / targets };
+        return new ValidationResult(step, tokens, loss, loss / Math.Log(2), (long)targets)
+        {
+            Regret = regret / targets,
+            Recall = hits / targets,
+            Load = LoadSummary.Of(_load, model.Config.Moe?.TopK ?? 1),
+        };
     }
 
     private void AddLine(int line, int index, ref double regret, ref long hits)

@@ -24,6 +24,7 @@ public sealed class HeldOutText : IHeldOut
     private readonly int _sequencesPerPass;
     private readonly TokenBatch _batch = new();
     private readonly float[] _losses;
+    private readonly LoadTable _load = new();
 
     /// <summary>Prepares to measure.</summary>
     /// <param name="split">Validation text; not owned.</param>
@@ -44,11 +45,16 @@ public sealed class HeldOutText : IHeldOut
     {
         SequentialBatches batches = new(_split, _sequenceLength, _sequencesPerPass, maxTokens == 0 ? long.MaxValue : maxTokens);
         double nats = 0;
+        _load.Clear();
         while (batches.Next(_batch))
         {
             nats += _model.Loss(_batch, _losses, _context);
+            _load.Add(_context.Routing);
         }
 
-        return new ValidationResult(step, tokens, nats / batches.NumTargets, nats / Math.Log(2) / batches.NumBytes, batches.NumTargets);
+        return new ValidationResult(step, tokens, nats / batches.NumTargets, nats / Math.Log(2) / batches.NumBytes, batches.NumTargets)
+        {
+            Load = LoadSummary.Of(_load, _model.Config.Moe?.TopK ?? 1),
+        };
     }
 }

@@ -49,6 +49,29 @@ public sealed class LoadLog : IDisposable
     /// <summary>Reads the lines of a log; a last line that is not whole is left out.</summary>
     public static IEnumerable<JsonElement> Read(string folder) => JsonLinesLog.Read(Path.Combine(folder, FileName));
 
+    /// <summary>Reads the counts of a line.</summary>
+    /// <param name="line">Line.</param>
+    /// <param name="load">= its counts; unchanged where the line has none.</param>
+    /// <returns>Whether the line has counts.</returns>
+    public static bool TryRead(JsonElement line, LoadTable load)
+    {
+        if (!line.TryGetProperty("layers", out JsonElement layers) || !line.TryGetProperty("tokens_per_expert", out JsonElement counts)
+            || layers.ValueKind != JsonValueKind.Array || counts.ValueKind != JsonValueKind.Array || layers.GetArrayLength() != counts.GetArrayLength())
+        {
+            return false;
+        }
+
+        try
+        {
+            load.Set([.. layers.EnumerateArray().Select(layer => layer.GetInt32())], [.. counts.EnumerateArray().Select(row => row.EnumerateArray().Select(count => count.GetInt64()).ToArray())]);
+            return true;
+        }
+        catch (Exception error) when (error is InvalidOperationException or FormatException)
+        {
+            return false; // somebody has changed the file
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _lines.Dispose();
 }

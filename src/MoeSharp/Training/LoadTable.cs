@@ -21,7 +21,7 @@ public sealed class LoadTable
     /// <summary>Adds what another table holds; allocates only when the layers are new.</summary>
     public void Add(LoadTable other)
     {
-        if (_counts.Length != other._counts.Length)
+        if (!HasShapeOf(other))
         {
             _counts = [.. other._counts.Select(counts => new long[counts.Length])];
             _layers = [.. other._layers];
@@ -57,6 +57,9 @@ public sealed class LoadTable
         }
     }
 
+    /// <summary>Takes counts that were read from a file.</summary>
+    internal void Set(int[] layers, long[][] counts) => (_layers, _counts) = (layers, counts);
+
     /// <summary>Sets all counts to zero.</summary>
     public void Clear()
     {
@@ -78,6 +81,34 @@ public sealed class LoadTable
         return worst;
     }
 
+    /// <summary>Experts with less than a hundredth of an even load, over all layers; see <see cref="LoadCollapse.IdleBelow"/>.</summary>
+    public int NumIdle()
+    {
+        int idle = 0;
+        foreach (long[] counts in _counts)
+        {
+            idle += LoadCollapse.NumIdle(counts);
+        }
+
+        return idle;
+    }
+
+    /// <summary>Layers that have collapsed.</summary>
+    /// <param name="topK">Experts per token.</param>
+    public IReadOnlyList<LoadCollapse> Collapsed(int topK)
+    {
+        List<LoadCollapse> collapsed = [];
+        for (int index = 0; index < _counts.Length; index++)
+        {
+            if (LoadCollapse.Of(_layers[index], _counts[index], topK) is { } collapse)
+            {
+                collapsed.Add(collapse);
+            }
+        }
+
+        return collapsed;
+    }
+
     /// <summary>Experts without a token, over all layers.</summary>
     public int NumDead()
     {
@@ -91,5 +122,16 @@ public sealed class LoadTable
         }
 
         return dead;
+    }
+
+    private bool HasShapeOf(LoadTable other)
+    {
+        bool isSame = _counts.Length == other._counts.Length;
+        for (int index = 0; isSame && index < _counts.Length; index++)
+        {
+            isSame = _counts[index].Length == other._counts[index].Length;
+        }
+
+        return isSame;
     }
 }

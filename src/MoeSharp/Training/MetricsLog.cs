@@ -5,12 +5,15 @@ using MoeSharp.Execution;
 
 namespace MoeSharp.Training;
 
-/// <summary>metrics.jsonl: one JSON object per line. A line holds either a step or a validation. How long a line is does not depend on the numbers of layers and experts; see <see cref="LoadLog"/>.</summary>
+/// <summary>metrics.jsonl: one JSON object per line. A line holds a step, a validation or an alarm. How long a line is does not depend on the numbers of layers and experts; see <see cref="LoadLog"/>.</summary>
 /// <remarks>Everything but the timing keys (seconds, tokens_per_second, gflops, peak_share) is the same for two runs of the same configuration.</remarks>
 public sealed class MetricsLog : IDisposable
 {
     /// <summary>Name of the file in a run folder.</summary>
     public const string FileName = "metrics.jsonl";
+
+    private const string AlarmKey = "alarm";
+    private const string MessageKey = "message";
 
     private readonly JsonLinesLog _lines;
     private readonly Utf8JsonWriter _json;
@@ -86,8 +89,30 @@ public sealed class MetricsLog : IDisposable
             Number("validation_recall", recall);
         }
 
+        if (result.Load is { } load)
+        {
+            Number("validation_load_max_over_mean", load.MaxOverMean);
+            _json.WriteNumber("validation_idle_experts", load.NumIdle);
+            _json.WriteNumber("validation_collapsed_layers", load.NumCollapsedLayers);
+        }
+
         _lines.End();
     }
+
+    /// <summary>Writes an alarm.</summary>
+    public void Alarm(RoutingAlarm alarm)
+    {
+        _lines.Begin(alarm.Step, alarm.Tokens);
+        _json.WriteString(AlarmKey, alarm.IsRecovery ? "recovered" : "collapsed");
+        _json.WriteNumber("alarm_layers", alarm.NumLayers);
+        _json.WriteString(MessageKey, alarm.Message);
+        _lines.End();
+    }
+
+    /// <summary>The alarms among the lines of a log.</summary>
+    /// <param name="lines">Lines, as <see cref="Read"/> returns them.</param>
+    public static IReadOnlyList<string> Alarms(IEnumerable<JsonElement> lines) =>
+        [.. lines.Where(line => line.TryGetProperty(AlarmKey, out _) && line.TryGetProperty(MessageKey, out JsonElement message) && message.ValueKind == JsonValueKind.String).Select(line => line.GetProperty(MessageKey).GetString()!)]; // texts
 
     /// <inheritdoc/>
     public void Dispose() => _lines.Dispose();

@@ -1,6 +1,7 @@
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Moe;
+using MoeSharp.Moe.Balance;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Training;
@@ -61,8 +62,6 @@ public readonly record struct RoutingBrief(
 /// <param name="selectionBiases">By decoder layer; null where there is none.</param>
 internal sealed class RoutingGauges(Parameter?[] selectionBiases)
 {
-    private const double DeadBelow = 0.01; // of an even load
-
     private readonly List<LayerGauge> _layers = [];
     private double[] _loads = [];
     private int _nextLayer;
@@ -99,7 +98,7 @@ internal sealed class RoutingGauges(Parameter?[] selectionBiases)
             foreach (double load in loads)
             {
                 squares += (load - 1) * (load - 1);
-                dead += load < DeadBelow ? 1 : 0;
+                dead += load < LoadCollapse.IdleBelow ? 1 : 0;
             }
 
             experts += loads.Length;

@@ -75,4 +75,19 @@ public readonly record struct ValidationResult(long Step, long Tokens, double Lo
 
     /// <summary>Share of the targets where the model's favourite is the true favourite. Null where the truth is not known.</summary>
     public double? Recall { get; init; }
+
+    /// <summary>How the held-out tokens were spread over the experts. Null for a model without experts.</summary>
+    public LoadSummary? Load { get; init; }
+}
+
+/// <summary>Loads of the experts over a text, in three numbers.</summary>
+/// <param name="MaxOverMean">Largest load over the mean; the worst layer.</param>
+/// <param name="NumIdle">Experts with less than a hundredth of an even load, over all layers.</param>
+/// <param name="NumCollapsedLayers">Layers that have collapsed; see <see cref="MoeSharp.Moe.Balance.LoadCollapse"/>.</param>
+public readonly record struct LoadSummary(double MaxOverMean, int NumIdle, int NumCollapsedLayers)
+{
+    /// <summary>Sums up a table; null for one without layers.</summary>
+    /// <param name="load">Loads.</param>
+    /// <param name="topK">Experts per token.</param>
+    public static LoadSummary? Of(LoadTable load, int topK) => load.NumLayers == 0 ? null : new LoadSummary(load.MaxOverMean(), load.NumIdle(), load.Collapsed(topK).Count);
 }

@@ -10,6 +10,7 @@ public sealed class Trainer
     private readonly IHeldOut _heldOut;
     private readonly TrainingLog _log;
     private readonly RunCheckpoints _checkpoints;
+    private readonly CollapseWatch _watch;
     private readonly ITrainingView _view;
     private readonly Func<TrainingState, double> _progress;
 
@@ -19,12 +20,13 @@ public sealed class Trainer
     /// <param name="heldOut">Validation text.</param>
     /// <param name="log">Files that the numbers go to.</param>
     /// <param name="checkpoints">Where the run is saved.</param>
+    /// <param name="watch">Who looks at the loads.</param>
     /// <param name="view">Who watches.</param>
     /// <param name="state">How far the run has come; the start for a new run.</param>
     /// <param name="progress">Share of the run that is done, 0 to 1; see <see cref="BudgetProgress"/>.</param>
-    public Trainer(TrainingConfig config, TrainingStep step, IHeldOut heldOut, TrainingLog log, RunCheckpoints checkpoints, ITrainingView view, TrainingState state, Func<TrainingState, double> progress)
+    public Trainer(TrainingConfig config, TrainingStep step, IHeldOut heldOut, TrainingLog log, RunCheckpoints checkpoints, CollapseWatch watch, ITrainingView view, TrainingState state, Func<TrainingState, double> progress)
     {
-        (_config, _step, _heldOut, _log, _checkpoints, _view, _progress) = (config, step, heldOut, log, checkpoints, view, progress);
+        (_config, _step, _heldOut, _log, _checkpoints, _watch, _view, _progress) = (config, step, heldOut, log, checkpoints, watch, view, progress);
         State = state;
     }
 
@@ -71,6 +73,7 @@ public sealed class Trainer
         if (_config.IsLogged(metrics.Step))
         {
             _log.Step(metrics, _step.Window);
+            Watch(metrics);
         }
 
         if (IsDue(_config.Validation.EverySteps))
@@ -108,6 +111,15 @@ public sealed class Trainer
     /// <summary>Progress by a configuration's own budget.</summary>
     public static Func<TrainingState, double> BudgetProgress(TrainingConfig config) =>
         state => LearningRateSchedule.Progress(config.TotalSteps, 60 * config.Budget.Minutes, state.Step, state.Seconds);
+
+    private void Watch(in StepMetrics metrics)
+    {
+        foreach (RoutingAlarm alarm in _watch.Add(metrics.Step, metrics.Tokens, _step.Window))
+        {
+            _log.Alarm(alarm);
+            _view.Alarmed(alarm);
+        }
+    }
 
     private double Progress() => _progress(State);
 
@@ -147,6 +159,10 @@ public interface ITrainingView
 
     /// <summary>Held-out text was measured.</summary>
     void Validated(in ValidationResult result);
+
+    /// <summary>Experts have collapsed, or are in use again.</summary>
+    /// <param name="alarm">What to tell.</param>
+    void Alarmed(RoutingAlarm alarm);
 
     /// <summary>A checkpoint was written.</summary>
     /// <param name="path">Its folder.</param>

@@ -80,6 +80,9 @@ public sealed class TrainingLog : IDisposable
         _events.Flush();
     }
 
+    /// <summary>Writes an alarm.</summary>
+    public void Alarm(RoutingAlarm alarm) => _metrics.Alarm(alarm);
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -51,8 +51,10 @@ public sealed class TrainingSession : IDisposable
             }
 
             TrainingLog log = Own(new TrainingLog(run.Path, state.Step, options.PeakGflops, options.Clock));
+            CollapseWatch watch = new(config);
+            watch.Restore(LoadLog.Read(run.Path)); // the log has cut off what comes again
             IHeldOut heldOut = source.OpenHeldOut(Model, config.Batch, step.Context);
-            Trainer = new Trainer(config, step, heldOut, log, checkpoints, options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
+            Trainer = new Trainer(config, step, heldOut, log, checkpoints, watch, options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
         }
         catch
         {

@@ -216,6 +216,10 @@ public sealed class RouterTrainingTests : IDisposable
         {
         }
 
+        public void Alarmed(RoutingAlarm alarm)
+        {
+        }
+
         public void Saved(string path)
         {
         }

@@ -76,6 +76,33 @@ public sealed class TrainingLanguageTests : IDisposable
     }
 
     [Fact]
+    public void Loads_are_those_of_every_held_out_token()
+    {
+        TrainingLanguage source = Source();
+        TrainingConfig config = source.Fit(Config());
+        using LanguageModel model = new(config.Model!);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, _workers);
+        using ForwardContext context = new(_workers);
+        Dictionary<(int Layer, int Expert), int> slots = [];
+        context.MoeObserver = (in MoeView view) =>
+        {
+            foreach (int expert in view.ExpertIds)
+            {
+                slots[(view.Layer, expert)] = slots.GetValueOrDefault((view.Layer, expert)) + 1;
+            }
+        };
+
+        LoadSummary load = source.OpenHeldOut(model, config.Batch, context).Measure(0, 0, 0).Load!.Value;
+
+        int experts = config.Model!.Moe!.NumExperts;
+        int layers = slots.Keys.Select(key => key.Layer).Distinct().Count();
+        Assert.Equal(50 * (source.HeldOut.Language.LineTokens - 1) * config.Model.Moe.TopK * layers, slots.Values.Sum()); // several passes
+        Assert.Equal(slots.GroupBy(slot => slot.Key.Layer).Max(layer => layer.Max(slot => slot.Value) * (double)experts / layer.Sum(slot => slot.Value)), load.MaxOverMean, 9);
+        Assert.Equal((layers * experts) - slots.Count, load.NumIdle);
+        Assert.Equal(load, source.OpenHeldOut(model, config.Batch, context).Measure(0, 0, 0).Load); // starts from nothing each time
+    }
+
+    [Fact]
     public void The_loss_of_a_step_is_the_mean_over_its_targets_alone()
     {
         TrainingLanguage source = Source();

@@ -252,6 +252,10 @@ public sealed partial class TrainingSessionTests : IDisposable
         {
         }
 
+        public void Alarmed(RoutingAlarm alarm)
+        {
+        }
+
         public void Saved(string path)
         {
         }

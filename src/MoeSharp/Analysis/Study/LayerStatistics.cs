@@ -1,6 +1,7 @@
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Moe;
+using MoeSharp.Moe.Balance;
 
 namespace MoeSharp.Analysis.Study;
 
@@ -8,7 +9,7 @@ namespace MoeSharp.Analysis.Study;
 public sealed class LayerStatistics
 {
     /// <summary>An expert with less than this share of its even load counts as dead.</summary>
-    public const double DeadBelow = 0.01;
+    public const double DeadBelow = LoadCollapse.IdleBelow;
 
     private readonly long[] _load;
     private readonly double[] _mass;
@@ -85,6 +86,9 @@ public sealed class LayerStatistics
 
     /// <summary>Experts that took less than <see cref="DeadBelow"/> of an even load.</summary>
     public int NumDead => _load.Count(load => load * (double)NumExperts < DeadBelow * NumSlots);
+
+    /// <summary>What is wrong where the layer's experts have collapsed; null where they have not, or where the text is too short to say.</summary>
+    public LoadCollapse? Collapse => LoadCollapse.Of(Layer, _load, TopK);
 
     /// <summary>An expert's load over the mean: 1 when balanced.</summary>
     public double RelativeLoad(int expert) => NumSlots == 0 ? 0 : _load[expert] * (double)NumExperts / NumSlots;

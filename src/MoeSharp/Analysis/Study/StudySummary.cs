@@ -1,6 +1,8 @@
 using System.Globalization;
 using MoeSharp.Inference;
 using MoeSharp.Model;
+using MoeSharp.Moe.Balance;
+using MoeSharp.Training;
 
 namespace MoeSharp.Analysis.Study;
 
@@ -22,6 +24,7 @@ public static class StudySummary
         }
 
         sentences.Add(Load(result.Statistics));
+        AddCollapse(result.Statistics, sentences);
         AddDrops(result.Statistics, sentences);
         sentences.Add(Tokens(result.Statistics));
         AddDomains(result, sentences);
@@ -50,6 +53,15 @@ public static class StudySummary
         string verdict = worst.MaxViolation < UnevenLoad ? "Loads are even enough" : "Loads are uneven";
         string deadText = dead == 0 ? "no expert is dead" : Text($"{dead} of {all} experts are dead (below {100 * LayerStatistics.DeadBelow:0} % of an even load)");
         return Text($"{verdict}: MaxVio is {statistics.Layers.Average(layer => layer.MaxViolation):0.00} on average over the layers and {worst.MaxViolation:0.00} in layer {worst.Layer}, where the fullest expert has {1 + worst.MaxViolation:0.0} times its share; within single passes it is {statistics.Layers.Average(layer => layer.BatchMaxViolation):0.00}; {deadText}.");
+    }
+
+    private static void AddCollapse(RoutingStatistics statistics, List<string> sentences)
+    {
+        LoadCollapse[] collapsed = [.. statistics.Layers.Select(layer => layer.Collapse).OfType<LoadCollapse>()];
+        if (collapsed.Length > 0)
+        {
+            sentences.Add($"Experts have collapsed on this text: {CollapseWords.Describe(collapsed)}. If that is so on the text the model was trained on, and not this text's doing, train it with {CollapseWords.GeneralAdvice}.");
+        }
     }
 
     private static void AddDrops(RoutingStatistics statistics, List<string> sentences)

@@ -71,7 +71,9 @@ public static class ComparisonDocument
         WriteMean(json, "recall", row.Recall);
         WriteMean(json, "seconds", row.Seconds);
         WriteMean(json, "load_max_over_mean", row.LoadMaxOverMean);
-        WriteMean(json, "dead_experts", row.DeadExperts);
+        WriteMean(json, "idle_experts", row.IdleExperts);
+        json.WriteNumber("collapsed_runs", row.NumCollapsed);
+        json.WriteNumber("recovered_runs", row.NumRecovered);
         json.WriteStartArray("runs");
         foreach (RunOutcome run in row.Runs)
         {
@@ -81,6 +83,7 @@ public static class ComparisonDocument
             Number(json, "loss", run.Loss);
             Number(json, "recall", run.Recall);
             Number(json, "seconds", run.Seconds);
+            WriteTexts(json, "alarms", run.Alarms);
             json.WriteEndObject();
         }
 

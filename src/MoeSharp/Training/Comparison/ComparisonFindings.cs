@@ -1,4 +1,5 @@
 using System.Globalization;
+using MoeSharp.Model;
 
 namespace MoeSharp.Training.Comparison;
 
@@ -6,7 +7,6 @@ namespace MoeSharp.Training.Comparison;
 public static class ComparisonFindings
 {
     private const double NotableCost = 0.05; // of seconds: less is not worth a sentence (arbitrary)
-    private const double CollapsedLoad = 5; // times the mean: hardly balanced any more (arbitrary)
 
     /// <summary>What the figures show, a sentence or two each.</summary>
     public static IReadOnlyList<string> Conclusions(ComparisonResult result)
@@ -118,10 +118,25 @@ public static class ComparisonFindings
 
     private static void AddLoads(List<string> sentences, ConditionResult condition, string place)
     {
-        foreach (ArchitectureResult row in condition.Rows.Where(row => row.DeadExperts.Mean >= 1 || row.LoadMaxOverMean.Mean >= CollapsedLoad))
+        foreach (ArchitectureResult row in condition.Rows.Where(row => row.NumCollapsed + row.NumRecovered > 0))
         {
-            sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{place}{row.Architecture.Title} is out of balance: at the end of its runs {row.DeadExperts.Mean:0.#} experts get no token in a step, and the fullest gets {row.LoadMaxOverMean.Mean:0.0} times the mean."));
+            string title = row.Architecture.Title;
+            int runs = row.Runs.Count;
+            sentences.Add(row.NumCollapsed > 0
+                ? string.Create(CultureInfo.InvariantCulture, $"{place}{title} collapsed in {row.NumCollapsed} of {Runs(runs)}: over all held-out data at the end {Idle(row)} and the fullest expert of the worst layer gets {row.LoadMaxOverMean.Mean:0.0} times the mean (means of the runs). {CollapseWords.Advice(row.Runs[0].Run.Config)}")
+                : $"{place}{title} had collapsed experts on the way in {row.NumRecovered} of {Runs(runs)}; at the end none has.");
         }
+    }
+
+    private static string Runs(int count) => $"{count} run{(count == 1 ? "" : "s")}";
+
+    private static string Idle(ArchitectureResult row)
+    {
+        ModelConfig model = row.Runs[0].Run.Config.Model!; // a planned run has a model
+        int experts = (model.Moe?.NumExperts ?? 0) * Enumerable.Range(0, model.NumHiddenLayers).Count(model.IsMoeLayer);
+        return row.IdleExperts.Mean == 0
+            ? "no expert is idle"
+            : string.Create(CultureInfo.InvariantCulture, $"{row.IdleExperts.Mean:0.#} of {experts} experts get less than 1 % of an even load");
     }
 
     // The same pair under several conditions: does the gap grow along them?

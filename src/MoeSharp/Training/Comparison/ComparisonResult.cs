@@ -46,11 +46,19 @@ public sealed record ArchitectureResult(ArchitectureSize Size, IReadOnlyList<Run
         return scores.Average();
     }
 
-    /// <summary>Load of the fullest expert over the mean.</summary>
-    public SampleMean LoadMaxOverMean { get; } = SampleMean.Of([.. Runs.Select(run => run.LoadMaxOverMean)]);
+    /// <summary>Load of the fullest expert over the mean of its layer, worst layer, over all held-out data at the end; without values for a model without experts.</summary>
+    public SampleMean LoadMaxOverMean { get; } = SampleMean.Of([.. Loads(Runs).Select(load => load.MaxOverMean)]);
 
-    /// <summary>Experts without a token in a step.</summary>
-    public SampleMean DeadExperts { get; } = SampleMean.Of([.. Runs.Select(run => run.DeadExperts)]);
+    /// <summary>Experts of all layers with less than a hundredth of an even load over all held-out data at the end.</summary>
+    public SampleMean IdleExperts { get; } = SampleMean.Of([.. Loads(Runs).Select(load => (double)load.NumIdle)]);
+
+    /// <summary>Runs that end with a collapsed layer.</summary>
+    public int NumCollapsed { get; } = Loads(Runs).Count(load => load.NumCollapsedLayers > 0);
+
+    /// <summary>Runs in which experts collapsed on the way, and which end without a collapsed layer.</summary>
+    public int NumRecovered { get; } = Runs.Count(run => run.Alarms.Count > 0 && run.Load is { NumCollapsedLayers: 0 });
+
+    private static IEnumerable<LoadSummary> Loads(IReadOnlyList<RunOutcome> runs) => runs.Where(run => run.Load is not null).Select(run => run.Load!.Value); // filtered
 }
 
 /// <summary>One architecture minus another, seed by seed: the same lines in the same order, and the same first values of the weights they share.</summary>

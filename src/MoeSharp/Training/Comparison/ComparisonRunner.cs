@@ -16,6 +16,9 @@ public interface IComparisonView
     /// <summary>A step is done.</summary>
     void Stepped(PlannedRun run, in StepMetrics metrics);
 
+    /// <summary>Experts of a run have collapsed, or are in use again.</summary>
+    void Alarmed(PlannedRun run, RoutingAlarm alarm);
+
     /// <summary>A run is complete.</summary>
     void Finished(RunOutcome outcome);
 
@@ -189,6 +192,8 @@ public sealed class ComparisonRunner
         public void Validated(in ValidationResult result)
         {
         }
+
+        public void Alarmed(RoutingAlarm alarm) => view.Alarmed(run, alarm);
 
         public void Saved(string path)
         {

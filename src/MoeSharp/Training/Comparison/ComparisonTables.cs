@@ -27,8 +27,8 @@ public static class ComparisonTables
                 ComparisonWords.MeanAndError(row.Score),
                 string.Join(" ", row.Runs.Select(run => ComparisonWords.Score(run.Score))),
                 row.Seconds.Mean.ToString("0.0", CultureInfo.InvariantCulture),
-                row.LoadMaxOverMean.Mean > 0 ? row.LoadMaxOverMean.Mean.ToString("0.00", CultureInfo.InvariantCulture) : "-",
-                row.LoadMaxOverMean.Mean > 0 ? row.DeadExperts.Mean.ToString("0.#", CultureInfo.InvariantCulture) : "-",
+                row.LoadMaxOverMean.Count > 0 ? row.LoadMaxOverMean.Mean.ToString("0.00", CultureInfo.InvariantCulture) : "-",
+                row.IdleExperts.Count > 0 ? $"{row.IdleExperts.Mean.ToString("0.#", CultureInfo.InvariantCulture)}{(row.NumCollapsed > 0 ? " (collapsed)" : "")}" : "-",
             ];
             if (hasRecall)
             {
@@ -39,9 +39,12 @@ public static class ComparisonTables
         }
 
         string seeds = string.Join(", ", condition.Rows.SelectMany(row => row.Runs).Select(run => run.Run.Seed).Distinct().Order());
-        string note = condition.IsRegret
+        string loads = condition.Rows.Any(row => row.LoadMaxOverMean.Count > 0)
+            ? " Loads are those of all held-out data at the end of a run: the fullest expert over the mean, worst layer, and experts of all layers with less than 1 % of an even load."
+            : "";
+        string note = (condition.IsRegret
             ? $"Regret is the exact divergence of the model from the true next-symbol distribution on held-out lines: 0 is perfect. Mean and standard error over seeds {seeds}."
-            : $"Cross-entropy per token of held-out text. Mean and standard error over seeds {seeds}.";
+            : $"Cross-entropy per token of held-out text. Mean and standard error over seeds {seeds}.") + loads;
         return new ReportTable($"Results: {condition.Label}", note, headings, rows);
     }
 

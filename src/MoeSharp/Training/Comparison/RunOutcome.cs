@@ -25,11 +25,11 @@ public sealed record RunOutcome
     /// <summary>Median seconds of a step on one thread; other work of the machine hardly moves it.</summary>
     public required double StepSeconds { get; init; }
 
-    /// <summary>Largest load of an expert over the mean, worst layer, mean over the last tenth of the run; 0 without experts.</summary>
-    public required double LoadMaxOverMean { get; init; }
+    /// <summary>Loads over all held-out data at the end; null without experts, or where they were not measured.</summary>
+    public required LoadSummary? Load { get; init; }
 
-    /// <summary>Experts without a token in a step, over all layers, mean over the last tenth of the run.</summary>
-    public required double DeadExperts { get; init; }
+    /// <summary>What was said about collapsed experts during the run.</summary>
+    public required IReadOnlyList<string> Alarms { get; init; }
 
     /// <summary>Score at the end.</summary>
     public double Score => Curve[^1].Score;
@@ -60,17 +60,21 @@ public sealed record RunOutcome
             return null;
         }
 
-        JsonElement[] last = steps[^Math.Max(1, steps.Length / 10)..];
         return new RunOutcome
         {
             Run = run,
             Curve = [.. measured.Select(line => new CurvePoint(line.GetProperty("step").GetInt64(), line.GetProperty("tokens").GetInt64(), Number(line, score), Number(line, "validation_recall")))],
             Loss = Number(measured[^1], "validation_loss"),
             StepSeconds = Median([.. steps.Select(line => Number(line, "seconds"))]),
-            LoadMaxOverMean = last.Average(line => Number(line, "load_max_over_mean")),
-            DeadExperts = last.Average(line => Number(line, "dead_experts")),
+            Load = LoadOf(measured[^1]),
+            Alarms = MetricsLog.Alarms(lines),
         };
     }
+
+    private static LoadSummary? LoadOf(JsonElement line) =>
+        Number(line, "validation_load_max_over_mean") is var ratio && double.IsNaN(ratio)
+            ? null
+            : new LoadSummary(ratio, (int)Number(line, "validation_idle_experts"), (int)Number(line, "validation_collapsed_layers"));
 
     private static double Number(JsonElement line, string key) =>
         line.TryGetProperty(key, out JsonElement value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : double.NaN;

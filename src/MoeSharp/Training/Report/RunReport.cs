@@ -34,6 +34,11 @@ public static class RunReport
             page.Append(CultureInfo.InvariantCulture, $"<p>{Html.Text(finding)}</p>\n");
         }
 
+        foreach (string alarm in MetricsLog.Alarms(content.Runs[0].Lines))
+        {
+            page.Append(CultureInfo.InvariantCulture, $"<p class=\"alarm\">{Html.Text(alarm)}</p>\n");
+        }
+
         AppendCharts(page, content);
         LoadHeatmap.Append(page, content.Runs[0].Loads);
         AppendSamples(page, content.Samples);

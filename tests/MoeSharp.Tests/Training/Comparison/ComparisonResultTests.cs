@@ -1,4 +1,5 @@
 using System.Text.Json;
+using MoeSharp.Training;
 using MoeSharp.Training.Comparison;
 
 namespace MoeSharp.Tests.Training.Comparison;
@@ -82,11 +83,21 @@ public sealed class ComparisonResultTests : IDisposable
     public void Costs_and_collapse_are_told_where_they_are()
     {
         ComparisonResult cheap = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index));
-        ComparisonResult dear = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index), stepSeconds: 0.2, dead: 3);
+        ComparisonResult dear = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index), stepSeconds: 0.2, idle: 1);
 
-        Assert.DoesNotContain(ComparisonFindings.Conclusions(cheap), line => line.Contains("times the seconds", StringComparison.Ordinal) || line.Contains("out of balance", StringComparison.Ordinal));
+        Assert.DoesNotContain(ComparisonFindings.Conclusions(cheap), line => line.Contains("times the seconds", StringComparison.Ordinal) || line.Contains("collapsed", StringComparison.Ordinal));
         Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.Contains("2.00 times the seconds", StringComparison.Ordinal) && line.Contains("stood at 1.9020 against 1.0000", StringComparison.Ordinal)); // half-way is the first measurement
-        Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.Contains("3 experts get no token", StringComparison.Ordinal));
+        Assert.Contains(ComparisonFindings.Conclusions(dear), line => line.StartsWith("One of two collapsed in 5 of 5 runs: over all held-out data at the end 1 of 2 experts get less than 1 %", StringComparison.Ordinal) && line.Contains("raise balance.expert_alpha (now 0.01)", StringComparison.Ordinal));
+        Assert.Contains("1 (collapsed)", ComparisonReport.Text(dear), StringComparison.Ordinal);
+        Assert.DoesNotContain(ComparisonFindings.Conclusions(dear), line => line.StartsWith("Two of four collapsed", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_collapse_that_passed_is_told_as_such()
+    {
+        ComparisonResult result = Result(Seeds(5), _ => 1, _ => 1.1, alarms: ["told"]);
+
+        Assert.Contains("One of two had collapsed experts on the way in 5 of 5 runs; at the end none has.", ComparisonFindings.Conclusions(result));
     }
 
     [Fact]
@@ -130,7 +141,7 @@ public sealed class ComparisonResultTests : IDisposable
     private static string Seeds(int count) => string.Join(", ", Enumerable.Range(2, count));
 
     // Reference "two" and architecture "one", with a score for each seed.
-    private ComparisonResult Result(string seeds, Func<int, double> two, Func<int, double> one, double stepSeconds = 0.1, double dead = 0)
+    private ComparisonResult Result(string seeds, Func<int, double> two, Func<int, double> one, double stepSeconds = 0.1, int idle = 0, string[]? alarms = null)
     {
         ComparisonPlan plan = _tiny.Plan(TinyComparison.Json.Replace("\"seeds\": [2, 3]", $"\"seeds\": [{seeds}]", StringComparison.Ordinal));
         IEnumerable<RunOutcome> outcomes = plan.Runs.Select(run =>
@@ -143,8 +154,8 @@ public sealed class ComparisonResultTests : IDisposable
                 Curve = [new CurvePoint(3, 300, score + 1, 0.4), new CurvePoint(6, 600, score, 0.5)],
                 Loss = score + 1,
                 StepSeconds = isOne ? stepSeconds : 0.1,
-                LoadMaxOverMean = 1.2,
-                DeadExperts = isOne ? dead : 0,
+                Load = new LoadSummary(1.2, isOne ? idle : 0, isOne && idle > 0 ? 1 : 0),
+                Alarms = isOne ? alarms ?? [] : [],
             };
         });
         return new ComparisonResult(plan, [.. outcomes], [], 2);

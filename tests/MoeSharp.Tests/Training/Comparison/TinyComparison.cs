@@ -68,6 +68,8 @@ internal sealed class CountingView(int stopAfter = int.MaxValue) : IComparisonVi
         }
     }
 
+    public void Alarmed(PlannedRun run, RoutingAlarm alarm) => Add($"{run.FolderName} alarmed");
+
     public void Finished(RunOutcome outcome) => Add($"{outcome.Run.FolderName} finished");
 
     public void Failed(PlannedRun run, string reason) => Add($"{run.FolderName} failed: {reason}");
