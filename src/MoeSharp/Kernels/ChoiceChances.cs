@@ -95,24 +95,28 @@ public static unsafe class ChoiceChances
                     Z[row + best[slot]] = Noisy[row + best[TopK]];
                 }
 
-                for (int e = 0; e < Experts; e += L.Count)
-                {
-                    int n = Math.Min(L.Count, Experts - e);
-                    if (n == L.Count)
-                    {
-                        V z = L.Divide(L.Subtract(L.Load(Clean + row + e), L.Load(Z + row + e)), L.Load(Deviation + row + e));
-                        L.Store(Z + row + e, z);
-                        L.Store(P + row + e, Below<L, V>(z));
-                    }
-                    else
-                    {
-                        V divisor = L.KeepFirst(L.LoadFirst(Deviation + row + e, n), n, L.Broadcast(1f));
-                        V z = L.Divide(L.Subtract(L.LoadFirst(Clean + row + e, n), L.LoadFirst(Z + row + e, n)), divisor);
-                        L.StoreFirst(Z + row + e, z, n);
-                        L.StoreFirst(P + row + e, Below<L, V>(z), n);
-                    }
-                }
+                LaneLoop.Map<L, V, ForwardMap>(0, Experts, new ForwardMap { Clean = Clean + row, Deviation = Deviation + row, Z = Z + row, P = P + row });
             }
+        }
+    }
+
+    // z holds the bars at first. Lanes behind the row divide by 0; they are never stored.
+    private struct ForwardMap : ILaneMap
+    {
+        public float* Clean;
+        public float* Deviation;
+        public float* Z;
+        public float* P;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V z = L.Divide(L.Subtract(at.Load(Clean), at.Load(Z)), at.Load(Deviation));
+            at.Store(Z, z);
+            at.Store(P, Below<L, V>(z));
         }
 
         // Phi(z) = 1 - erfc(|z| / sqrt 2) / 2 for positive z, erfc(x) = t e^(p(u) - x^2) with t = 2 / (2 + x) and u = t stretched from [1/4, 1] to [-1, 1].
@@ -141,8 +145,6 @@ public static unsafe class ChoiceChances
 
     private struct BackwardJob : ILaneRows
     {
-        private const float InverseSqrt2Pi = 0.39894228f;
-
         public int Experts;
         public int TopK;
         public int* Best;
@@ -161,38 +163,9 @@ public static unsafe class ChoiceChances
             for (int t = begin; t < end; t++)
             {
                 long row = (long)t * Experts;
-                int e = 0;
-                for (; e <= Experts - L.Count; e += L.Count)
-                {
-                    V z = L.Load(Z + row + e);
-                    V slope = Slope<L, V>(L.Load(DP + row + e), z, L.Load(Deviation + row + e));
-                    L.Store(DP + row + e, slope);
-                    L.Store(DClean + row + e, L.Add(L.Load(DClean + row + e), slope));
-                    L.Store(DDeviation + row + e, L.SubtractProduct(slope, z, L.Load(DDeviation + row + e)));
-                }
-
-                if (e < Experts)
-                {
-                    int n = Experts - e;
-                    V z = L.LoadFirst(Z + row + e, n);
-                    V slope = Slope<L, V>(L.LoadFirst(DP + row + e, n), z, L.KeepFirst(L.LoadFirst(Deviation + row + e, n), n, L.Broadcast(1f)));
-                    L.StoreFirst(DP + row + e, slope, n);
-                    L.StoreFirst(DClean + row + e, L.Add(L.LoadFirst(DClean + row + e, n), slope), n);
-                    L.StoreFirst(DDeviation + row + e, L.SubtractProduct(slope, z, L.LoadFirst(DDeviation + row + e, n)), n);
-                }
-
+                LaneLoop.Map<L, V, SlopeMap>(0, Experts, new SlopeMap { Z = Z + row, Deviation = Deviation + row, DP = DP + row, DClean = DClean + row, DDeviation = DDeviation + row });
                 MoveBars(row, Best + ((long)t * (TopK + 1)));
             }
-        }
-
-        // dP/dclean = phi(z) / deviation
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private static V Slope<L, V>(V dP, V z, V deviation)
-            where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            V density = VectorMath.Exp<L, V>(L.Multiply(L.Broadcast(-0.5f), L.Multiply(z, z)));
-            return L.Divide(L.Multiply(L.Multiply(L.Broadcast(InverseSqrt2Pi), dP), density), deviation);
         }
 
         // A bar falls away from the clean logits that are measured against it.
@@ -212,6 +185,32 @@ public static unsafe class ChoiceChances
 
             DNoisy[row + best[TopK]] -= chosen;
             DNoisy[row + best[TopK - 1]] -= others;
+        }
+    }
+
+    // dP/dclean = phi(z) / deviation, left in place of dP; lanes behind the row divide by 0 and are never stored.
+    private struct SlopeMap : ILaneMap
+    {
+        private const float InverseSqrt2Pi = 0.39894228f;
+
+        public float* Z;
+        public float* Deviation;
+        public float* DP;
+        public float* DClean;
+        public float* DDeviation;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V z = at.Load(Z);
+            V density = VectorMath.Exp<L, V>(L.Multiply(L.Broadcast(-0.5f), L.Multiply(z, z)));
+            V slope = L.Divide(L.Multiply(L.Multiply(L.Broadcast(InverseSqrt2Pi), at.Load(DP)), density), at.Load(Deviation));
+            at.Store(DP, slope);
+            at.Store(DClean, L.Add(at.Load(DClean), slope));
+            at.Store(DDeviation, L.SubtractProduct(slope, z, at.Load(DDeviation)));
         }
     }
 }

@@ -12,7 +12,7 @@ public static unsafe partial class Elementwise
         Require.Length(b.Length, y.Length, "Elementwise.ScaledSum", nameof(b));
         fixed (float* left = a, right = b, ys = y)
         {
-            LaneRows.For(workers, y.Length, 1, new ScaledSumJob { A = left, Alpha = alpha, B = right, Beta = beta, Y = ys });
+            LaneRows.Map(workers, y.Length, new ScaledSumMap { A = left, Alpha = alpha, B = right, Beta = beta, Y = ys });
         }
     }
 
@@ -90,7 +90,7 @@ public static unsafe partial class Elementwise
     {
         fixed (float* xs = x)
         {
-            LaneRows.For(workers, x.Length, 1, new GateJob { X = xs, Gate = xs });
+            LaneRows.Map(workers, x.Length, new GateMap { X = xs, Gate = xs });
         }
     }
 
@@ -100,7 +100,7 @@ public static unsafe partial class Elementwise
         Require.Length(gate.Length, x.Length, "Elementwise.SigmoidGate", nameof(gate));
         fixed (float* xs = x, gates = gate)
         {
-            LaneRows.For(workers, x.Length, 1, new GateJob { X = xs, Gate = gates });
+            LaneRows.Map(workers, x.Length, new GateMap { X = xs, Gate = gates });
         }
     }
 
@@ -109,7 +109,7 @@ public static unsafe partial class Elementwise
     {
         fixed (float* xs = x)
         {
-            LaneRows.For(workers, x.Length, 1, new SoftCapJob { X = xs, Cap = cap });
+            LaneRows.Map(workers, x.Length, new SoftCapMap { X = xs, Cap = cap, Inverse = 1f / cap });
         }
     }
 
@@ -119,7 +119,7 @@ public static unsafe partial class Elementwise
         Require.Length(length, rows == 0 ? 0 : ((rows - 1L) * stride) + cols, operation, argument);
     }
 
-    private struct ScaledSumJob : ILaneRows
+    private struct ScaledSumMap : ILaneMap
     {
         public float* A;
         public float Alpha;
@@ -127,25 +127,12 @@ public static unsafe partial class Elementwise
         public float Beta;
         public float* Y;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            V alpha = L.Broadcast(Alpha);
-            V beta = L.Broadcast(Beta);
-            int i = begin;
-            for (; i <= end - L.Count; i += L.Count)
-            {
-                L.Store(Y + i, L.MultiplyAdd(L.Load(A + i), alpha, L.Multiply(L.Load(B + i), beta)));
-            }
-
-            if (i < end)
-            {
-                int n = end - i;
-                L.StoreFirst(Y + i, L.MultiplyAdd(L.LoadFirst(A + i, n), alpha, L.Multiply(L.LoadFirst(B + i, n), beta)), n);
-            }
-        }
+            where V : unmanaged =>
+            at.Store(Y, L.MultiplyAdd(at.Load(A), L.Broadcast(Alpha), L.Multiply(at.Load(B), L.Broadcast(Beta))));
     }
 
     private struct CenterJob : ILaneRows
@@ -164,33 +151,37 @@ public static unsafe partial class Elementwise
             {
                 float* x = X + ((long)t * Cols);
                 float* y = Y + ((long)t * Cols);
-                V sum = L.Zero;
-                for (int h = 0; h < Cols; h += L.Count)
-                {
-                    sum = L.Add(sum, h <= Cols - L.Count ? L.Load(x + h) : L.LoadFirst(x + h, Cols - h));
-                }
-
-                V mean = L.Broadcast(L.Sum(sum) / Cols);
-                for (int h = 0; h < Cols; h += L.Count)
-                {
-                    int n = Math.Min(L.Count, Cols - h);
-                    V value = L.Subtract(n == L.Count ? L.Load(x + h) : L.LoadFirst(x + h, n), mean);
-                    if (Accumulate)
-                    {
-                        value = L.Add(value, n == L.Count ? L.Load(y + h) : L.LoadFirst(y + h, n));
-                    }
-
-                    if (n == L.Count)
-                    {
-                        L.Store(y + h, value);
-                    }
-                    else
-                    {
-                        L.StoreFirst(y + h, value, n);
-                    }
-                }
+                float mean = L.Sum(LaneLoop.Sum<L, V, ValueSum>(Cols, new ValueSum { X = x }, L.Zero)) / Cols;
+                LaneLoop.Map<L, V, ShiftMap>(0, Cols, new ShiftMap { X = x, Shift = mean, Y = y, Accumulate = Accumulate });
             }
         }
+    }
+
+    private struct ValueSum : ILaneSum
+    {
+        public float* X;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly V Plus<W, L, V>(W at, V sum)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged => L.Add(sum, at.Load(X));
+    }
+
+    // y (= or +=) x - shift
+    private struct ShiftMap : ILaneMap
+    {
+        public float* X;
+        public float Shift;
+        public float* Y;
+        public bool Accumulate;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged =>
+            LaneLoop.Put<W, L, V>(at, Y, L.Subtract(at.Load(X), L.Broadcast(Shift)), Accumulate);
     }
 
     private struct ClampJob : IRowJob
@@ -236,20 +227,21 @@ public static unsafe partial class Elementwise
             {
                 float* x = X + ((long)t * Stride);
                 float* mask = Mask + ((long)t * Cols);
-                for (int h = 0; h < Cols; h += L.Count)
-                {
-                    int n = Math.Min(L.Count, Cols - h);
-                    if (n == L.Count)
-                    {
-                        L.Store(x + h, L.Multiply(L.Load(x + h), L.Load(mask + h)));
-                    }
-                    else
-                    {
-                        L.StoreFirst(x + h, L.Multiply(L.LoadFirst(x + h, n), L.LoadFirst(mask + h, n)), n);
-                    }
-                }
+                LaneLoop.Map<L, V, ProductMap>(0, Cols, new ProductMap { X = x, Factors = mask });
             }
         }
+    }
+
+    private struct ProductMap : ILaneMap
+    {
+        public float* X;
+        public float* Factors;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged => at.Store(X, L.Multiply(at.Load(X), at.Load(Factors)));
     }
 
     private struct CopyJob : IRowJob
@@ -275,55 +267,29 @@ public static unsafe partial class Elementwise
         }
     }
 
-    private struct GateJob : ILaneRows
+    private struct GateMap : ILaneMap
     {
         public float* X;
         public float* Gate;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                if (n == L.Count)
-                {
-                    L.Store(X + i, L.Multiply(L.Load(X + i), VectorMath.Sigmoid<L, V>(L.Load(Gate + i))));
-                }
-                else
-                {
-                    L.StoreFirst(X + i, L.Multiply(L.LoadFirst(X + i, n), VectorMath.Sigmoid<L, V>(L.LoadFirst(Gate + i, n))), n);
-                }
-            }
-        }
+            where V : unmanaged => at.Store(X, L.Multiply(at.Load(X), VectorMath.Sigmoid<L, V>(at.Load(Gate))));
     }
 
-    private struct SoftCapJob : ILaneRows
+    private struct SoftCapMap : ILaneMap
     {
         public float* X;
         public float Cap;
+        public float Inverse;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            V cap = L.Broadcast(Cap);
-            V inverse = L.Broadcast(1f / Cap);
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                if (n == L.Count)
-                {
-                    L.Store(X + i, L.Multiply(cap, VectorMath.Tanh<L, V>(L.Multiply(inverse, L.Load(X + i)))));
-                }
-                else
-                {
-                    L.StoreFirst(X + i, L.Multiply(cap, VectorMath.Tanh<L, V>(L.Multiply(inverse, L.LoadFirst(X + i, n)))), n);
-                }
-            }
-        }
+            where V : unmanaged =>
+            at.Store(X, L.Multiply(L.Broadcast(Cap), VectorMath.Tanh<L, V>(L.Multiply(L.Broadcast(Inverse), at.Load(X)))));
     }
 }

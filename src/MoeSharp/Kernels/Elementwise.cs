@@ -17,7 +17,7 @@ public static unsafe partial class Elementwise
         Require.Length(b.Length, y.Length, "Elementwise.Add", nameof(b));
         fixed (float* left = a, right = b, ys = y)
         {
-            LaneRows.For(workers, y.Length, 1, new AddJob { A = left, B = right, Y = ys });
+            LaneRows.Map(workers, y.Length, new LaneLoop.Added { A = left, B = right, Y = ys });
         }
     }
 
@@ -29,7 +29,7 @@ public static unsafe partial class Elementwise
     {
         fixed (float* xs = x)
         {
-            LaneRows.For(workers, x.Length, 1, new ScaleJob { X = xs, Factor = factor });
+            LaneRows.Map(workers, x.Length, new LaneLoop.Scaled { X = xs, Factor = factor, Y = xs });
         }
     }
 
@@ -88,43 +88,11 @@ public static unsafe partial class Elementwise
         return sum;
     }
 
-    private struct AddJob : ILaneRows
-    {
-        public float* A;
-        public float* B;
-        public float* Y;
-
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
-            where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            float* a = A;
-            float* b = B;
-            float* y = Y;
-            int i = begin;
-            for (; i <= end - L.Count; i += L.Count)
-            {
-                L.Store(y + i, L.Add(L.Load(a + i), L.Load(b + i)));
-            }
-
-            for (; i < end; i++)
-            {
-                y[i] = a[i] + b[i];
-            }
-        }
-    }
-
-    private struct ScaleJob : ILaneRows
-    {
-        public float* X;
-        public float Factor;
-
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
-            where L : struct, ILanes<V>
-            where V : unmanaged => SoftmaxRow.Scale<L, V>(X + begin, Factor, end - begin);
-    }
+    // y += x, values begin (inclusive) to end (exclusive).
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static void Accumulate<L, V>(float* x, float* y, int begin, int end)
+        where L : struct, ILanes<V>
+        where V : unmanaged => LaneLoop.Map<L, V, LaneLoop.Added>(begin, end, new LaneLoop.Added { A = y, B = x, Y = y });
 
     private struct ClearJob : IRowJob
     {
@@ -146,7 +114,7 @@ public static unsafe partial class Elementwise
         {
             for (int t = begin; t < end; t++)
             {
-                AddRow<L, V>(Bias, Y + ((long)t * Cols), Cols);
+                Accumulate<L, V>(Bias, Y + ((long)t * Cols), 0, Cols);
             }
         }
     }
@@ -171,26 +139,9 @@ public static unsafe partial class Elementwise
                 int last = (int)Math.Min(((long)block + 1) * BlockSize, Rows);
                 for (int t = block * BlockSize; t < last; t++)
                 {
-                    AddRow<L, V>(Dy + ((long)t * Cols), partial, Cols);
+                    Accumulate<L, V>(Dy + ((long)t * Cols), partial, 0, Cols);
                 }
             }
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AddRow<L, V>(float* x, float* y, int cols)
-        where L : struct, ILanes<V>
-        where V : unmanaged
-    {
-        int h = 0;
-        for (; h <= cols - L.Count; h += L.Count)
-        {
-            L.Store(y + h, L.Add(L.Load(y + h), L.Load(x + h)));
-        }
-
-        for (; h < cols; h++)
-        {
-            y[h] += x[h];
         }
     }
 

@@ -202,26 +202,32 @@ public static unsafe class GatedUnit
             where L : struct, ILanes<V>
             where V : unmanaged
         {
-            V limit = L.Broadcast(Limit);
             for (int r = begin; r < end; r++)
             {
                 float* gate = GateUp + (2L * r * Intermediate);
                 float* up = gate + Intermediate;
                 float* y = Y + ((long)r * Intermediate);
-                V weight = L.Broadcast(RowWeights == null ? 1f : RowWeights[r]);
-                int f = 0;
-                for (; f <= Intermediate - L.Count; f += L.Count)
-                {
-                    L.Store(y + f, L.Multiply(weight, F.Value<L, V>(L.Load(gate + f), L.Load(up + f), limit)));
-                }
-
-                if (f < Intermediate)
-                {
-                    int n = Intermediate - f;
-                    L.StoreFirst(y + f, L.Multiply(weight, F.Value<L, V>(L.LoadFirst(gate + f, n), L.LoadFirst(up + f, n), limit)), n);
-                }
+                float weight = RowWeights == null ? 1f : RowWeights[r];
+                LaneLoop.Map<L, V, ForwardMap<F>>(0, Intermediate, new ForwardMap<F> { Gate = gate, Up = up, Weight = weight, Limit = Limit, Y = y });
             }
         }
+    }
+
+    private struct ForwardMap<F> : ILaneMap
+        where F : struct, IFunction
+    {
+        public float* Gate;
+        public float* Up;
+        public float Weight;
+        public float Limit;
+        public float* Y;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged =>
+            at.Store(Y, L.Multiply(L.Broadcast(Weight), F.Value<L, V>(at.Load(Gate), at.Load(Up), L.Broadcast(Limit))));
     }
 
     private struct BackwardJob<F> : ILaneRows
@@ -239,48 +245,45 @@ public static unsafe class GatedUnit
             where L : struct, ILanes<V>
             where V : unmanaged
         {
-            V limit = L.Broadcast(Limit);
             for (int r = begin; r < end; r++)
             {
                 float* gate = GateUp + (2L * r * Intermediate);
                 float* up = gate + Intermediate;
                 float* dy = Dy + ((long)r * Intermediate);
-                V weight = L.Broadcast(RowWeights == null ? 1f : RowWeights[r]);
-                V dot = L.Zero;
-                for (int f = 0; f < Intermediate; f += L.Count)
-                {
-                    int n = Math.Min(L.Count, Intermediate - f);
-                    bool isWhole = n == L.Count;
-                    V d = isWhole ? L.Load(dy + f) : L.LoadFirst(dy + f, n);
-                    Slopes<V> slopes = F.Differentiate<L, V>(
-                        isWhole ? L.Load(gate + f) : L.LoadFirst(gate + f, n), isWhole ? L.Load(up + f) : L.LoadFirst(up + f, n), limit);
-                    V weighted = L.Multiply(d, weight);
-                    dot = L.MultiplyAdd(d, slopes.Value, dot);
-                    Store<L, V>(gate + f, L.Multiply(weighted, slopes.Gate), n);
-                    Store<L, V>(up + f, L.Multiply(weighted, slopes.Up), n);
-                    Store<L, V>(dy + f, L.Multiply(weight, slopes.Value), n);
-                }
-
+                float weight = RowWeights == null ? 1f : RowWeights[r];
+                V dot = LaneLoop.Sum<L, V, BackwardSum<F>>(Intermediate, new BackwardSum<F> { Gate = gate, Up = up, Dy = dy, Weight = weight, Limit = Limit }, L.Zero);
                 if (RowWeights != null)
                 {
                     DRowWeights[r] = L.Sum(dot);
                 }
             }
         }
+    }
+
+    // Leaves the gradients in place and sums dy times the unweighted output.
+    private struct BackwardSum<F> : ILaneSum
+        where F : struct, IFunction
+    {
+        public float* Gate;
+        public float* Up;
+        public float* Dy;
+        public float Weight;
+        public float Limit;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private static void Store<L, V>(float* target, V value, int count)
+        public readonly V Plus<W, L, V>(W at, V sum)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
             where V : unmanaged
         {
-            if (count == L.Count)
-            {
-                L.Store(target, value);
-            }
-            else
-            {
-                L.StoreFirst(target, value, count);
-            }
+            V dy = at.Load(Dy);
+            Slopes<V> slopes = F.Differentiate<L, V>(at.Load(Gate), at.Load(Up), L.Broadcast(Limit));
+            V weight = L.Broadcast(Weight);
+            V weighted = L.Multiply(dy, weight);
+            at.Store(Gate, L.Multiply(weighted, slopes.Gate));
+            at.Store(Up, L.Multiply(weighted, slopes.Up));
+            at.Store(Dy, L.Multiply(weight, slopes.Value));
+            return L.MultiplyAdd(dy, slopes.Value, sum);
         }
     }
 }

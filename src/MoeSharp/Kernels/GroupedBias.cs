@@ -115,7 +115,7 @@ public static unsafe class GroupedBias
                     AddRow<L, V>(dy, RowWeights == null ? 1f : RowWeights[r], DBias + ((long)g * Cols), Cols);
                     if (RowWeights != null)
                     {
-                        DRowWeights[r] += Dot<L, V>(dy, Bias + ((long)g * Cols), Cols);
+                        DRowWeights[r] += LaneLoop.Dot<L, V>(dy, Bias + ((long)g * Cols), Cols);
                     }
                 }
             }
@@ -126,39 +126,18 @@ public static unsafe class GroupedBias
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void AddRow<L, V>(float* x, float factor, float* y, int cols)
         where L : struct, ILanes<V>
-        where V : unmanaged
+        where V : unmanaged => LaneLoop.Map<L, V, AddMap>(0, cols, new AddMap { X = x, Factor = factor, Y = y });
+
+    private struct AddMap : ILaneMap
     {
-        V factors = L.Broadcast(factor);
-        int h = 0;
-        for (; h <= cols - L.Count; h += L.Count)
-        {
-            L.Store(y + h, L.MultiplyAdd(factors, L.Load(x + h), L.Load(y + h)));
-        }
+        public float* X;
+        public float Factor;
+        public float* Y;
 
-        if (h < cols)
-        {
-            int n = cols - h;
-            L.StoreFirst(y + h, L.MultiplyAdd(factors, L.LoadFirst(x + h, n), L.LoadFirst(y + h, n)), n);
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float Dot<L, V>(float* x, float* y, int cols)
-        where L : struct, ILanes<V>
-        where V : unmanaged
-    {
-        V sum = L.Zero;
-        int h = 0;
-        for (; h <= cols - L.Count; h += L.Count)
-        {
-            sum = L.MultiplyAdd(L.Load(x + h), L.Load(y + h), sum);
-        }
-
-        if (h < cols)
-        {
-            sum = L.MultiplyAdd(L.LoadFirst(x + h, cols - h), L.LoadFirst(y + h, cols - h), sum);
-        }
-
-        return L.Sum(sum);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged => at.Store(Y, L.MultiplyAdd(L.Broadcast(Factor), at.Load(X), at.Load(Y)));
     }
 }

@@ -18,11 +18,11 @@ public static unsafe class Jitter
         Require.Length(y.Length, x.Length, "Jitter.Apply", nameof(y));
         fixed (float* xs = x, us = uniform, ys = y)
         {
-            LaneRows.For(workers, x.Length, 1, new ApplyJob { X = xs, Uniform = us, Width = width, Y = ys, Accumulate = accumulate });
+            LaneRows.Map(workers, x.Length, new ApplyMap { X = xs, Uniform = us, Width = width, Y = ys, Accumulate = accumulate });
         }
     }
 
-    private struct ApplyJob : ILaneRows
+    private struct ApplyMap : ILaneMap
     {
         public float* X;
         public float* Uniform;
@@ -30,26 +30,14 @@ public static unsafe class Jitter
         public float* Y;
         public bool Accumulate;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
             where V : unmanaged
         {
-            (V range, V least) = (L.Broadcast(2f * Width), L.Broadcast(1f - Width));
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                if (n == L.Count)
-                {
-                    V product = L.Multiply(L.Load(X + i), L.MultiplyAdd(range, L.Load(Uniform + i), least));
-                    L.Store(Y + i, Accumulate ? L.Add(L.Load(Y + i), product) : product);
-                }
-                else
-                {
-                    V product = L.Multiply(L.LoadFirst(X + i, n), L.MultiplyAdd(range, L.LoadFirst(Uniform + i, n), least));
-                    L.StoreFirst(Y + i, Accumulate ? L.Add(L.LoadFirst(Y + i, n), product) : product, n);
-                }
-            }
+            V factor = L.MultiplyAdd(L.Broadcast(2f * Width), at.Load(Uniform), L.Broadcast(1f - Width));
+            LaneLoop.Put<W, L, V>(at, Y, L.Multiply(at.Load(X), factor), Accumulate);
         }
     }
 }

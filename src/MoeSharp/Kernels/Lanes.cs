@@ -124,11 +124,24 @@ internal static class LaneRows
         workers.ForRows(rows, Math.Max(1, ValuesPerChunk / Math.Max(cols, 1)), ref job);
     }
 
+    /// <summary>Runs a map over <paramref name="count"/> values, whatever rows they form.</summary>
+    public static void Map<TMap>(WorkerPool workers, int count, in TMap map)
+        where TMap : struct, ILaneMap => For(workers, count, 1, new MapJob<TMap>(map));
+
     /// <summary>Runs <paramref name="work"/> in chunks of exactly <paramref name="grain"/> rows (the last may be shorter).</summary>
     public static void ForChunks<TWork>(WorkerPool workers, int rows, int grain, in TWork work)
         where TWork : struct, ILaneRows
     {
         LaneRows<TWork> job = new(work);
         workers.ForRows(rows, grain, ref job);
+    }
+
+    private readonly struct MapJob<TMap>(TMap map) : ILaneRows
+        where TMap : struct, ILaneMap
+    {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged => LaneLoop.Map<L, V, TMap>(begin, end, map);
     }
 }

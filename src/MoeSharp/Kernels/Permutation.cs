@@ -199,16 +199,7 @@ public static unsafe class Permutation
             {
                 float* x = X + ((long)r * Cols);
                 float* y = Y + ((long)Index[r] * Cols);
-                int h = begin;
-                for (; h <= end - L.Count; h += L.Count)
-                {
-                    L.Store(y + h, L.Add(L.Load(y + h), L.Load(x + h)));
-                }
-
-                for (; h < end; h++)
-                {
-                    y[h] += x[h];
-                }
+                Elementwise.Accumulate<L, V>(x, y, begin, end);
             }
         }
     }

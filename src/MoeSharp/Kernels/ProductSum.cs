@@ -13,34 +13,21 @@ public static unsafe class ProductSum
         Require.Length(b.Length, y.Length, "ProductSum.Add", nameof(b));
         fixed (float* addends = addend, left = a, right = b, ys = y)
         {
-            LaneRows.For(workers, y.Length, 1, new AddJob { Addend = addends, A = left, B = right, Y = ys });
+            LaneRows.Map(workers, y.Length, new AddMap { Addend = addends, A = left, B = right, Y = ys });
         }
     }
 
-    private struct AddJob : ILaneRows
+    private struct AddMap : ILaneMap
     {
         public float* Addend;
         public float* A;
         public float* B;
         public float* Y;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                if (n == L.Count)
-                {
-                    L.Store(Y + i, L.MultiplyAdd(L.Load(A + i), L.Load(B + i), L.Load(Addend + i)));
-                }
-                else
-                {
-                    L.StoreFirst(Y + i, L.MultiplyAdd(L.LoadFirst(A + i, n), L.LoadFirst(B + i, n), L.LoadFirst(Addend + i, n)), n);
-                }
-            }
-        }
+            where V : unmanaged => at.Store(Y, L.MultiplyAdd(at.Load(A), at.Load(B), at.Load(Addend)));
     }
 }

@@ -119,18 +119,7 @@ public static unsafe class RmsNorm
                 float* y = At(Y, t, Heads, Cols, YStride);
                 float r = 1f / MathF.Sqrt((SumOfSquares<L, V>(x) / Cols) + Epsilon);
                 InverseRms[t] = r;
-                V scale = L.Broadcast(r);
-                int h = 0;
-                for (; h <= Cols - L.Count; h += L.Count)
-                {
-                    L.Store(y + h, L.Multiply(L.Multiply(L.Load(x + h), scale), L.Load(Weight + h)));
-                }
-
-                if (h < Cols)
-                {
-                    int rest = Cols - h;
-                    L.StoreFirst(y + h, L.Multiply(L.Multiply(L.LoadFirst(x + h, rest), scale), L.LoadFirst(Weight + h, rest)), rest);
-                }
+                LaneLoop.Map<L, V, ForwardMap>(0, Cols, new ForwardMap { X = x, Scale = r, Weight = Weight, Y = y });
             }
         }
 
@@ -167,6 +156,21 @@ public static unsafe class RmsNorm
         }
     }
 
+    // y = weight (x scale)
+    private struct ForwardMap : ILaneMap
+    {
+        public float* X;
+        public float Scale;
+        public float* Weight;
+        public float* Y;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged => at.Store(Y, L.Multiply(L.Multiply(at.Load(X), L.Broadcast(Scale)), at.Load(Weight)));
+    }
+
     /// <summary>One unit of work is one block of rows; it owns the partial row of that block.</summary>
     private struct BackwardJob : ILaneRows
     {
@@ -201,7 +205,8 @@ public static unsafe class RmsNorm
                     float* x = At(X, t, Heads, Cols, XStride);
                     float r = InverseRms[t];
                     float dot = AddWeightGradient<L, V>(dy, x, r, partial);
-                    WriteInputGradient<L, V>(dy, x, r, dot * r * r * r / Cols, At(Dx, t, Heads, Cols, DxStride));
+                    BackwardMap map = new() { Dy = dy, Weight = Weight, InverseRms = r, X = x, Scale = dot * r * r * r / Cols, Dx = At(Dx, t, Heads, Cols, DxStride), Accumulate = Accumulate };
+                    LaneLoop.Map<L, V, BackwardMap>(0, Cols, map);
                 }
             }
         }
@@ -236,30 +241,27 @@ public static unsafe class RmsNorm
 
             return L.Sum(L.Add(a, b));
         }
+    }
 
-        // dx (= or +=) dy w r - x scale.
+    // dx (= or +=) dy w r - x scale.
+    private struct BackwardMap : ILaneMap
+    {
+        public float* Dy;
+        public float* Weight;
+        public float InverseRms;
+        public float* X;
+        public float Scale;
+        public float* Dx;
+        public bool Accumulate;
+
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private readonly void WriteInputGradient<L, V>(float* dy, float* x, float r, float scale, float* dx)
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
             where V : unmanaged
         {
-            V rs = L.Broadcast(r);
-            V scales = L.Broadcast(scale);
-            int h = 0;
-            for (; h <= Cols - L.Count; h += L.Count)
-            {
-                V value = L.Multiply(L.Multiply(L.Load(dy + h), L.Load(Weight + h)), rs);
-                value = L.SubtractProduct(L.Load(x + h), scales, value);
-                L.Store(dx + h, Accumulate ? L.Add(L.Load(dx + h), value) : value);
-            }
-
-            if (h < Cols)
-            {
-                int n = Cols - h;
-                V value = L.Multiply(L.Multiply(L.LoadFirst(dy + h, n), L.LoadFirst(Weight + h, n)), rs);
-                value = L.SubtractProduct(L.LoadFirst(x + h, n), scales, value);
-                L.StoreFirst(dx + h, Accumulate ? L.Add(L.LoadFirst(dx + h, n), value) : value, n);
-            }
+            V value = L.Multiply(L.Multiply(at.Load(Dy), at.Load(Weight)), L.Broadcast(InverseRms));
+            LaneLoop.Put<W, L, V>(at, Dx, L.SubtractProduct(at.Load(X), L.Broadcast(Scale), value), Accumulate);
         }
     }
 }

@@ -45,19 +45,8 @@ public static unsafe class RowScale
         {
             for (int r = begin; r < end; r++)
             {
-                float* x = X + ((long)r * Cols);
-                float* y = Y + ((long)r * Cols);
-                V factor = L.Broadcast(Factors[r]);
-                int h = 0;
-                for (; h <= Cols - L.Count; h += L.Count)
-                {
-                    L.Store(y + h, L.Multiply(factor, L.Load(x + h)));
-                }
-
-                if (h < Cols)
-                {
-                    L.StoreFirst(y + h, L.Multiply(factor, L.LoadFirst(x + h, Cols - h)), Cols - h);
-                }
+                LaneLoop.Scaled map = new() { X = X + ((long)r * Cols), Factor = Factors[r], Y = Y + ((long)r * Cols) };
+                LaneLoop.Map<L, V, LaneLoop.Scaled>(0, Cols, map);
             }
         }
     }
@@ -76,18 +65,7 @@ public static unsafe class RowScale
         {
             for (int r = begin; r < end; r++)
             {
-                float* dy = Dy + ((long)r * Cols);
-                float* x = X + ((long)r * Cols);
-                V sum = L.Zero;
-                for (int h = 0; h < Cols; h += L.Count)
-                {
-                    int n = Cols - h;
-                    sum = n >= L.Count
-                        ? L.MultiplyAdd(L.Load(dy + h), L.Load(x + h), sum)
-                        : L.MultiplyAdd(L.LoadFirst(dy + h, n), L.LoadFirst(x + h, n), sum);
-                }
-
-                DFactors[r] = L.Sum(sum);
+                DFactors[r] = LaneLoop.Dot<L, V>(Dy + ((long)r * Cols), X + ((long)r * Cols), Cols);
             }
         }
     }

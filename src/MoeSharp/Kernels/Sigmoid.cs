@@ -16,12 +16,12 @@ public static unsafe class Sigmoid
         Require.Length(y.Length, x.Length, operation, nameof(y));
         fixed (float* xs = x, ys = y)
         {
-            LaneRows.For(workers, x.Length, 1, new ForwardJob { Inner = inner, Outer = outer, Shift = shift, X = xs, Y = ys });
+            LaneRows.Map(workers, x.Length, new ForwardMap { Inner = inner, Outer = outer, Shift = shift, X = xs, Y = ys });
         }
     }
 
     // y = outer * sigmoid(inner * x) + shift
-    private struct ForwardJob : ILaneRows
+    private struct ForwardMap : ILaneMap
     {
         public float Inner;
         public float Outer;
@@ -29,27 +29,11 @@ public static unsafe class Sigmoid
         public float* X;
         public float* Y;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
-            where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            int i = begin;
-            for (; i <= end - L.Count; i += L.Count)
-            {
-                L.Store(Y + i, Value<L, V>(L.Load(X + i)));
-            }
-
-            if (i < end)
-            {
-                L.StoreFirst(Y + i, Value<L, V>(L.LoadFirst(X + i, end - i)), end - i);
-            }
-        }
-
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private readonly V Value<L, V>(V x)
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
             where V : unmanaged =>
-            L.MultiplyAdd(L.Broadcast(Outer), VectorMath.Sigmoid<L, V>(L.Multiply(L.Broadcast(Inner), x)), L.Broadcast(Shift));
+            at.Store(Y, L.MultiplyAdd(L.Broadcast(Outer), VectorMath.Sigmoid<L, V>(L.Multiply(L.Broadcast(Inner), at.Load(X))), L.Broadcast(Shift)));
     }
 }

@@ -109,36 +109,43 @@ public static unsafe class SlotHeads
             {
                 for (int place = 0; place < Columns.SlotsPerToken / Columns.Share; place++)
                 {
-                    long first = ((long)t * Columns.SlotsPerToken) + (place * Columns.Share);
+                    long slot = ((long)t * Columns.SlotsPerToken) + (place * Columns.Share);
                     for (int p = 0; p < Columns.Pieces; p++)
                     {
                         float* target = Tokens + ((long)t * Columns.TokenWidth) + (p * Columns.PieceStep) + (place * Columns.Width);
-                        for (int h = 0; h < Columns.Width; h += L.Count)
-                        {
-                            int count = Columns.Width - h;
-                            V sum = L.Zero;
-                            for (long slot = first; slot < first + Columns.Share; slot++)
-                            {
-                                if (SlotRows[slot] >= 0)
-                                {
-                                    float* row = Rows + ((long)SlotRows[slot] * Columns.SlotWidth) + (p * Columns.Width) + h;
-                                    V value = count >= L.Count ? L.Load(row) : L.LoadFirst(row, count);
-                                    sum = Weights == null ? L.Add(sum, value) : L.MultiplyAdd(L.Broadcast(Weights[slot]), value, sum);
-                                }
-                            }
-
-                            if (count >= L.Count)
-                            {
-                                L.Store(target + h, sum);
-                            }
-                            else
-                            {
-                                L.StoreFirst(target + h, sum, count);
-                            }
-                        }
+                        float* first = Rows + (p * Columns.Width);
+                        LaneLoop.Map<L, V, CollectMap>(0, Columns.Width, new CollectMap { Job = this, Slot = slot, Rows = first, Y = target });
                     }
                 }
             }
+        }
+    }
+
+    // One piece of one place: the sum over the slots that share it.
+    private struct CollectMap : ILaneMap
+    {
+        public CollectJob Job;
+        public long Slot;
+        public float* Rows;
+        public float* Y;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V sum = L.Zero;
+            for (long slot = Slot; slot < Slot + Job.Columns.Share; slot++)
+            {
+                if (Job.SlotRows[slot] >= 0)
+                {
+                    V value = at.Load(Rows + ((long)Job.SlotRows[slot] * Job.Columns.SlotWidth));
+                    sum = Job.Weights == null ? L.Add(sum, value) : L.MultiplyAdd(L.Broadcast(Job.Weights[slot]), value, sum);
+                }
+            }
+
+            at.Store(Y, sum);
         }
     }
 
@@ -165,23 +172,12 @@ public static unsafe class SlotHeads
                         continue;
                     }
 
-                    V weight = L.Broadcast(Weights == null ? 1f : Weights[slot]);
+                    float weight = Weights == null ? 1f : Weights[slot];
                     for (int p = 0; p < Columns.Pieces; p++)
                     {
                         float* source = Tokens + ((long)t * Columns.TokenWidth) + (p * Columns.PieceStep) + (j / Columns.Share * Columns.Width);
                         float* row = Rows + ((long)SlotRows[slot] * Columns.SlotWidth) + (p * Columns.Width);
-                        for (int h = 0; h < Columns.Width; h += L.Count)
-                        {
-                            int count = Columns.Width - h;
-                            if (count >= L.Count)
-                            {
-                                L.Store(row + h, L.Multiply(weight, L.Load(source + h)));
-                            }
-                            else
-                            {
-                                L.StoreFirst(row + h, L.Multiply(weight, L.LoadFirst(source + h, count)), count);
-                            }
-                        }
+                        LaneLoop.Map<L, V, LaneLoop.Scaled>(0, Columns.Width, new LaneLoop.Scaled { X = source, Factor = weight, Y = row });
                     }
                 }
             }
@@ -212,13 +208,7 @@ public static unsafe class SlotHeads
                     {
                         float* source = Tokens + ((long)t * Columns.TokenWidth) + (p * Columns.PieceStep) + (j / Columns.Share * Columns.Width);
                         float* row = Rows + ((long)SlotRows[slot] * Columns.SlotWidth) + (p * Columns.Width);
-                        for (int h = 0; h < Columns.Width; h += L.Count)
-                        {
-                            int count = Columns.Width - h;
-                            sum = count >= L.Count
-                                ? L.MultiplyAdd(L.Load(source + h), L.Load(row + h), sum)
-                                : L.MultiplyAdd(L.LoadFirst(source + h, count), L.LoadFirst(row + h, count), sum);
-                        }
+                        sum = LaneLoop.Sum<L, V, LaneLoop.Products>(Columns.Width, new LaneLoop.Products { X = source, Y = row }, sum);
                     }
 
                     Products[slot] = (Accumulate ? Products[slot] : 0f) + L.Sum(sum);

@@ -51,28 +51,22 @@ public static unsafe class Softmax
                 float max = SoftmaxRow.Max<L, V>(x, Cols);
                 float sum = SoftmaxRow.ExpInto<L, V>(x, SoftmaxRow.Shift(max), Cols, y);
                 LogSumExp[t] = max + MathF.Log(sum);
-                Divide<L, V>(y, sum == 0f ? 1f : sum);
+                LaneLoop.Map<L, V, DivideMap>(0, Cols, new DivideMap { Y = y, Divisor = sum == 0f ? 1f : sum });
             }
         }
+    }
 
-        // A true division: the reciprocal's rounding would show in the last bit of every routing weight.
+    // A true division: the reciprocal's rounding would show in the last bit of every routing weight.
+    private struct DivideMap : ILaneMap
+    {
+        public float* Y;
+        public float Divisor;
+
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private readonly void Divide<L, V>(float* y, float divisor)
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            V divisors = L.Broadcast(divisor);
-            int i = 0;
-            for (; i <= Cols - L.Count; i += L.Count)
-            {
-                L.Store(y + i, L.Divide(L.Load(y + i), divisors));
-            }
-
-            if (i < Cols)
-            {
-                L.StoreFirst(y + i, L.Divide(L.LoadFirst(y + i, Cols - i), divisors), Cols - i);
-            }
-        }
+            where V : unmanaged => at.Store(Y, L.Divide(at.Load(Y), L.Broadcast(Divisor)));
     }
 
     private struct BackwardJob : ILaneRows
@@ -92,28 +86,22 @@ public static unsafe class Softmax
                 float* dy = Dy + ((long)t * Cols);
                 float* y = Y + ((long)t * Cols);
                 float* dx = Dx + ((long)t * Cols);
-                V sum = L.Zero;
-                int i = 0;
-                for (; i < Cols; i += L.Count)
-                {
-                    int n = Cols - i;
-                    sum = n >= L.Count
-                        ? L.MultiplyAdd(L.Load(dy + i), L.Load(y + i), sum)
-                        : L.MultiplyAdd(L.LoadFirst(dy + i, n), L.LoadFirst(y + i, n), sum);
-                }
-
-                V dot = L.Broadcast(L.Sum(sum));
-                for (i = 0; i <= Cols - L.Count; i += L.Count)
-                {
-                    L.Store(dx + i, L.Multiply(L.Load(y + i), L.Subtract(L.Load(dy + i), dot)));
-                }
-
-                if (i < Cols)
-                {
-                    int n = Cols - i;
-                    L.StoreFirst(dx + i, L.Multiply(L.LoadFirst(y + i, n), L.Subtract(L.LoadFirst(dy + i, n), dot)), n);
-                }
+                LaneLoop.Map<L, V, BackwardMap>(0, Cols, new BackwardMap { Dy = dy, Y = y, Dot = LaneLoop.Dot<L, V>(dy, y, Cols), Dx = dx });
             }
         }
+    }
+
+    private struct BackwardMap : ILaneMap
+    {
+        public float* Dy;
+        public float* Y;
+        public float Dot;
+        public float* Dx;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged => at.Store(Dx, L.Multiply(at.Load(Y), L.Subtract(at.Load(Dy), L.Broadcast(Dot))));
     }
 }

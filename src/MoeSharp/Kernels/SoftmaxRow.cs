@@ -95,18 +95,5 @@ internal static unsafe class SoftmaxRow
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scale<L, V>(float* x, float factor, int cols)
         where L : struct, ILanes<V>
-        where V : unmanaged
-    {
-        V factors = L.Broadcast(factor);
-        int i = 0;
-        for (; i <= cols - L.Count; i += L.Count)
-        {
-            L.Store(x + i, L.Multiply(L.Load(x + i), factors));
-        }
-
-        if (i < cols)
-        {
-            L.StoreFirst(x + i, L.Multiply(L.LoadFirst(x + i, cols - i), factors), cols - i);
-        }
-    }
+        where V : unmanaged => LaneLoop.Map<L, V, LaneLoop.Scaled>(0, cols, new LaneLoop.Scaled { X = x, Factor = factor, Y = x });
 }

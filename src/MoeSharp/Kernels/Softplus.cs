@@ -11,7 +11,7 @@ public static unsafe class Softplus
         Require.Length(y.Length, x.Length, "Softplus.Forward", nameof(y));
         fixed (float* xs = x, ys = y)
         {
-            LaneRows.For(workers, x.Length, 1, new ForwardJob { X = xs, Shift = shift, Y = ys });
+            LaneRows.Map(workers, x.Length, new ForwardMap { X = xs, Shift = shift, Y = ys });
         }
     }
 
@@ -22,34 +22,21 @@ public static unsafe class Softplus
         Require.Length(dx.Length, x.Length, "Softplus.Backward", nameof(dx));
         fixed (float* dys = dy, xs = x, dxs = dx)
         {
-            LaneRows.For(workers, x.Length, 1, new BackwardJob { Dy = dys, X = xs, Dx = dxs, Accumulate = accumulate });
+            LaneRows.Map(workers, x.Length, new BackwardMap { Dy = dys, X = xs, Dx = dxs, Accumulate = accumulate });
         }
     }
 
-    private struct ForwardJob : ILaneRows
+    private struct ForwardMap : ILaneMap
     {
         public float* X;
         public float Shift;
         public float* Y;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                if (n == L.Count)
-                {
-                    L.Store(Y + i, Value<L, V>(L.Load(X + i)));
-                }
-                else
-                {
-                    L.StoreFirst(Y + i, Value<L, V>(L.LoadFirst(X + i, n)), n);
-                }
-            }
-        }
+            where V : unmanaged => at.Store(Y, Value<L, V>(at.Load(X)));
 
         // max(x, 0) + log(1 + e) with e = e^-|x| from 0 to 1; log(1 + e) / e by Chebyshev interpolation cut after degree 8 (error 2.9e-8).
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -70,32 +57,18 @@ public static unsafe class Softplus
         }
     }
 
-    private struct BackwardJob : ILaneRows
+    private struct BackwardMap : ILaneMap
     {
         public float* Dy;
         public float* X;
         public float* Dx;
         public bool Accumulate;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public readonly void Run<L, V>(int begin, int end)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                if (n == L.Count)
-                {
-                    V slope = L.Multiply(L.Load(Dy + i), VectorMath.Sigmoid<L, V>(L.Load(X + i)));
-                    L.Store(Dx + i, Accumulate ? L.Add(L.Load(Dx + i), slope) : slope);
-                }
-                else
-                {
-                    V slope = L.Multiply(L.LoadFirst(Dy + i, n), VectorMath.Sigmoid<L, V>(L.LoadFirst(X + i, n)));
-                    L.StoreFirst(Dx + i, Accumulate ? L.Add(L.LoadFirst(Dx + i, n), slope) : slope, n);
-                }
-            }
-        }
+            where V : unmanaged =>
+            LaneLoop.Put<W, L, V>(at, Dx, L.Multiply(at.Load(Dy), VectorMath.Sigmoid<L, V>(at.Load(X))), Accumulate);
     }
 }

@@ -62,28 +62,28 @@ public static unsafe class SwiGlu
                 float* gate = GateUp + (2L * r * Intermediate);
                 float* up = gate + Intermediate;
                 float* y = Y + ((long)r * Intermediate);
-                V weight = L.Broadcast(RowWeights == null ? 1f : RowWeights[r]);
-                int f = 0;
-                for (; f <= Intermediate - L.Count; f += L.Count)
-                {
-                    L.Store(y + f, Gated<L, V>(L.Load(gate + f), L.Load(up + f), weight));
-                }
-
-                if (f < Intermediate)
-                {
-                    int n = Intermediate - f;
-                    L.StoreFirst(y + f, Gated<L, V>(L.LoadFirst(gate + f, n), L.LoadFirst(up + f, n), weight), n);
-                }
+                float weight = RowWeights == null ? 1f : RowWeights[r];
+                LaneLoop.Map<L, V, ForwardMap>(0, Intermediate, new ForwardMap { Gate = gate, Up = up, Weight = weight, Y = y });
             }
         }
+    }
+
+    private struct ForwardMap : ILaneMap
+    {
+        public float* Gate;
+        public float* Up;
+        public float Weight;
+        public float* Y;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private static V Gated<L, V>(V gate, V up, V weight)
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
             where V : unmanaged
         {
+            V gate = at.Load(Gate);
             V denominator = L.Add(L.Broadcast(1f), VectorMath.Exp<L, V>(L.Subtract(L.Zero, gate)));
-            return L.Multiply(L.Multiply(weight, L.Divide(gate, denominator)), up);
+            at.Store(Y, L.Multiply(L.Multiply(L.Broadcast(Weight), L.Divide(gate, denominator)), at.Load(Up)));
         }
     }
 
@@ -105,29 +105,8 @@ public static unsafe class SwiGlu
                 float* gate = GateUp + (2L * r * Intermediate);
                 float* up = gate + Intermediate;
                 float* dy = Dy + ((long)r * Intermediate);
-                V weight = L.Broadcast(RowWeights == null ? 1f : RowWeights[r]);
-                V dot = L.Zero;
-                int f = 0;
-                for (; f <= Intermediate - L.Count; f += L.Count)
-                {
-                    Gradients<L, V> result = new(L.Load(gate + f), L.Load(up + f), L.Load(dy + f), weight);
-                    dot = L.Add(dot, result.Unweighted);
-                    L.Store(gate + f, result.Gate);
-                    L.Store(up + f, result.Up);
-                    L.Store(dy + f, result.Output);
-                }
-
-                if (f < Intermediate)
-                {
-                    // Lanes behind the row are 0 and add nothing to the dot product.
-                    int n = Intermediate - f;
-                    Gradients<L, V> result = new(L.LoadFirst(gate + f, n), L.LoadFirst(up + f, n), L.LoadFirst(dy + f, n), weight);
-                    dot = L.Add(dot, result.Unweighted);
-                    L.StoreFirst(gate + f, result.Gate, n);
-                    L.StoreFirst(up + f, result.Up, n);
-                    L.StoreFirst(dy + f, result.Output, n);
-                }
-
+                float weight = RowWeights == null ? 1f : RowWeights[r];
+                V dot = LaneLoop.Sum<L, V, BackwardSum>(Intermediate, new BackwardSum { Gate = gate, Up = up, Dy = dy, Weight = weight }, L.Zero);
                 if (RowWeights != null)
                 {
                     DRowWeights[r] = L.Sum(dot);
@@ -136,20 +115,23 @@ public static unsafe class SwiGlu
         }
     }
 
-    /// <summary>The four products of one group of lanes.</summary>
-    private readonly struct Gradients<L, V>
-        where L : struct, ILanes<V>
-        where V : unmanaged
+    // Leaves the gradients in place and sums dy times the unweighted output.
+    private struct BackwardSum : ILaneSum
     {
-        public readonly V Gate;
-        public readonly V Up;
-        public readonly V Output;
-        public readonly V Unweighted;
+        public float* Gate;
+        public float* Up;
+        public float* Dy;
+        public float Weight;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public Gradients(V gate, V up, V dy, V weight)
+        public readonly V Plus<W, L, V>(W at, V sum)
+            where W : struct, ILaneWindow<V>
+            where L : struct, ILanes<V>
+            where V : unmanaged
         {
+            (V gate, V up, V dy) = (at.Load(Gate), at.Load(Up), at.Load(Dy));
             V one = L.Broadcast(1f);
+            V weight = L.Broadcast(Weight);
             V sigmoid = VectorMath.Sigmoid<L, V>(gate);
             V silu = L.Multiply(gate, sigmoid);
             V weighted = L.Multiply(dy, weight);
@@ -157,10 +139,10 @@ public static unsafe class SwiGlu
 
             // silu'(g) = sigmoid (1 + g (1 - sigmoid))
             V slope = L.Multiply(sigmoid, L.MultiplyAdd(gate, L.Subtract(one, sigmoid), one));
-            Gate = L.Multiply(L.Multiply(weighted, up), slope);
-            Up = L.Multiply(weighted, silu);
-            Output = L.Multiply(weight, siluUp);
-            Unweighted = L.Multiply(dy, siluUp);
+            at.Store(Gate, L.Multiply(L.Multiply(weighted, up), slope));
+            at.Store(Up, L.Multiply(weighted, silu));
+            at.Store(Dy, L.Multiply(weight, siluUp));
+            return L.Add(sum, L.Multiply(dy, siluUp));
         }
     }
 }
