@@ -101,8 +101,7 @@ public sealed class BalanceLosses
             return;
         }
 
-        int slots = plan.NumTokens * plan.TopK;
-        ReadOnlySpan<int> unbiased = UnbiasedChoiceLoss.Choose(scores.Scores, plan.TopK, context).AsSpan(0, slots);
+        ReadOnlySpan<int> unbiased = ChooseUnbiased(scores.Scores, plan.TopK, context);
         if (balance.SequenceAlpha != 0f)
         {
             RecordGroups(_unbiased, unbiased, plan.TopK, scores.Probs, BalanceScope.Sequence, new GroupFactors { Sequence = balance.SequenceAlpha }, record, context);
@@ -112,6 +111,15 @@ public sealed class BalanceLosses
         {
             RecordGroups(_unbiased, unbiased, plan.TopK, scores.Probs, BalanceScope.GlobalBatch, new GroupFactors { Batch = balance.BatchAlpha }, record, context);
         }
+    }
+
+    // The experts with the largest scores, whatever groups and biases say, [tokens * topK].
+    private static ReadOnlySpan<int> ChooseUnbiased(Tensor scores, int topK, ForwardContext context)
+    {
+        int slots = scores.Rows * topK;
+        Span<int> expertIds = context.Indices.Rent(slots).AsSpan(0, slots);
+        TopK.Select(context.Workers, scores.Rows, scores.Columns, topK, scores.Data, expertIds);
+        return expertIds;
     }
 
     private void RecordGroups(
@@ -162,7 +170,7 @@ public sealed class BalanceLosses
     {
         if (factors.MeasuresExperts)
         {
-            sums[AuxiliaryLoss.ExpertLevel] += ExpertLevelLoss.Measure(use.Loads, use.MeanScores, factors.Expert, _slopes);
+            sums[AuxiliaryLoss.ExpertLevel] += LoadLoss.Measure(use.Loads, use.MeanScores, factors.Expert, _slopes);
         }
 
         if (factors.MeasuresDevices)
@@ -172,7 +180,7 @@ public sealed class BalanceLosses
 
         if (factors.FirstChoice != 0)
         {
-            sums[AuxiliaryLoss.FirstChoice] += FirstChoiceLoss.Measure(use, factors.FirstChoice, _slopes);
+            sums[AuxiliaryLoss.FirstChoice] += LoadLoss.Measure(use.FirstLoads, use.MeanScores, factors.FirstChoice, _slopes);
         }
 
         if (factors.Communication != 0)
@@ -182,12 +190,12 @@ public sealed class BalanceLosses
 
         if (factors.Sequence != 0)
         {
-            sums[AuxiliaryLoss.SequenceWise] += UnbiasedChoiceLoss.Measure(use, factors.Sequence, _slopes);
+            sums[AuxiliaryLoss.SequenceWise] += LoadLoss.Measure(use.Loads, use.MeanScores, factors.Sequence, _slopes);
         }
 
         if (factors.Batch != 0)
         {
-            sums[AuxiliaryLoss.BatchWise] += UnbiasedChoiceLoss.Measure(use, factors.Batch, _slopes);
+            sums[AuxiliaryLoss.BatchWise] += LoadLoss.Measure(use.Loads, use.MeanScores, factors.Batch, _slopes);
         }
     }
 
