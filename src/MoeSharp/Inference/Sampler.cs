@@ -65,7 +65,8 @@ public sealed class Sampler
 
             if (_isInText.Length > 0 && _isInText[id])
             {
-                logit = logit > 0 ? logit / _options.RepetitionPenalty : logit * _options.RepetitionPenalty;
+                // A penalty near 0 must not make an infinity of a finite logit: two of them have no difference.
+                logit = Math.Min(logit > 0 ? logit / _options.RepetitionPenalty : logit * _options.RepetitionPenalty, float.MaxValue);
             }
 
             penalised[id] = logit;

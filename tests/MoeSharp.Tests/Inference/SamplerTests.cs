@@ -77,6 +77,22 @@ public sealed class SamplerTests
         Assert.Equal(0, sampler.Sample([-0.9f, -2f]));
     }
 
+    [Theory]
+    [InlineData(1e-45f, 0, 1f)] // 3 divided by it is infinite
+    [InlineData(1e-45f, 2, 0.9f)]
+    [InlineData(3e38f, 0, 1f)] // -1 times it is nearly so
+    public void A_repetition_penalty_at_the_end_of_its_range_still_draws(float penalty, int topK, float topP)
+    {
+        Sampler sampler = Sampler(new SamplingOptions { RepetitionPenalty = penalty, TopK = topK, TopP = topP }, s_logits.Length);
+        sampler.Observe(1);
+        sampler.Observe(3);
+        sampler.Observe(4);
+
+        int drawn = sampler.Sample(s_logits);
+
+        Assert.Contains(drawn, penalty < 1 ? (int[])[1, 3] : [0, 1, 2, 3]);
+    }
+
     [Fact]
     public void Excluded_tokens_are_never_drawn()
     {
