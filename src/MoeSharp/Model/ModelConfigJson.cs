@@ -74,6 +74,7 @@ public static class ModelConfigJson
     {
         try
         {
+            JsonTexts.ThrowIfBroken(json, s_strict);
             JsonDocument document = JsonDocument.Parse(json, s_strict);
             if (document.RootElement.ValueKind == JsonValueKind.Object)
             {

@@ -142,12 +142,14 @@ public static class TrainingConfigJson
     {
         try
         {
+            JsonTexts.ThrowIfBroken(json, s_lenient);
             return JsonNode.Parse(json, null, s_lenient) as JsonObject
                 ?? throw new ConfigurationException($"{source}: expected a JSON object {{ ... }} at the top.");
         }
         catch (JsonException error)
         {
-            throw new ConfigurationException($"{source}: not valid JSON in line {error.LineNumber + 1}, byte {error.BytePositionInLine + 1}: {FirstSentence(error.Message)}", error);
+            string place = error.LineNumber is { } line ? $" in line {line + 1}, byte {error.BytePositionInLine + 1}" : ""; // not told of a key that occurs twice
+            throw new ConfigurationException($"{source}: not valid JSON{place}: {FirstSentence(error.Message)}", error);
         }
     }
 
@@ -164,6 +166,7 @@ public static class TrainingConfigJson
         JsonNode? value;
         try
         {
+            JsonTexts.ThrowIfBroken(text, s_lenient);
             value = JsonNode.Parse(text, null, s_lenient);
         }
         catch (JsonException)

@@ -37,6 +37,26 @@ public sealed class ModelConfigJsonTests
     }
 
     [Theory]
+    [InlineData("\"model_type\": \"deepseek\"", "\"model_type\": \"\\ud800\"")]
+    [InlineData("\"pretraining_tp\"", "\"\\udc00\"")]
+    [InlineData("\"model_type\": \"deepseek\"", "\"model_type\": \"deep\\u0073eek\", \"unused\": {\"a\": [\"\\ud83d\\u0020\"]}")]
+    public void Half_of_a_surrogate_pair_is_refused_wherever_it_stands(string text, string replacement)
+    {
+        string json = Fixture("deepseek");
+        Assert.Contains(text, json, StringComparison.Ordinal);
+
+        Assert.Contains("surrogate", Assert.Throws<FileFormatException>(() => ModelConfigJson.Parse(json.Replace(text, replacement, StringComparison.Ordinal), "config.json")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Escapes_that_spell_text_are_read()
+    {
+        string json = Fixture("deepseek").Replace("\"model_type\": \"deepseek\"", "\"model_type\": \"deep\\u0073eek\", \"_name_or_path\": \"\\ud83d\\ude00\"", StringComparison.Ordinal);
+
+        Assert.Equal("deepseek", ModelConfigJson.Parse(json, "config.json").ModelType);
+    }
+
+    [Theory]
     [MemberData(nameof(PresetNames))]
     public void Every_preset_survives_writing_and_reading(string preset)
     {

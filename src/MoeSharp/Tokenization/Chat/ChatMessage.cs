@@ -31,13 +31,20 @@ public sealed record ChatMessage(string Role, string? Content)
     /// <exception cref="ConfigurationException">It is no such object.</exception>
     public static ChatMessage FromJson(JsonElement message, string source)
     {
-        if (message.ValueKind != JsonValueKind.Object || !message.TryGetProperty("role", out JsonElement role) || role.ValueKind != JsonValueKind.String)
+        try
         {
-            throw new ConfigurationException($"{source} is not an object with the text \"role\".");
+            if (message.ValueKind == JsonValueKind.Object && message.TryGetProperty("role", out JsonElement role) && role.ValueKind == JsonValueKind.String)
+            {
+                bool hasText = message.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.String;
+                return new ChatMessage(role.GetString()!, hasText ? content.GetString() : null) { _json = message.Clone() }; // Not null: the kind is checked.
+            }
+        }
+        catch (InvalidOperationException exception)
+        {
+            throw new ConfigurationException($"{source} holds half of a surrogate pair, which is no text.", exception);
         }
 
-        bool hasText = message.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.String;
-        return new ChatMessage(role.GetString()!, hasText ? content.GetString() : null) { _json = message.Clone() }; // Not null: the kind is checked.
+        throw new ConfigurationException($"{source} is not an object with the text \"role\".");
     }
 
     /// <summary>Takes a list of messages as JSON.</summary>

@@ -234,6 +234,8 @@ public class ChatTemplateTests
     [Theory]
     [InlineData("{}", "is not a list of messages")]
     [InlineData("[7]", "message 0 is not an object")]
+    [InlineData("[{\"role\": \"user\", \"content\": \"\\ud800\"}]", "message 0 holds half of a surrogate pair")]
+    [InlineData("[{\"\\udc00role\": \"user\"}]", "message 0 ")]
     [InlineData("[{\"role\": \"user\"}, {\"content\": \"x\"}]", "message 1 is not an object with the text \"role\"")]
     public void What_is_no_conversation_is_refused(string json, string expected)
     {
