@@ -27,6 +27,13 @@ public sealed partial class RunReportTests : IDisposable
     }
 
     [Fact]
+    public void Ticks_between_neighbouring_numbers_end()
+    {
+        Assert.Equal([1.0], LineChart.Ticks(1, Math.BitIncrement(1.0))); // no step fits between them
+        Assert.Equal([0, 0.2, 0.4, 0.6, 0.8, 1], LineChart.Ticks(0, 1).Select(tick => Math.Round(tick, 9)));
+    }
+
+    [Fact]
     public void Page_asks_nothing_from_the_network() => Assert.DoesNotMatch(Loads(), RunReport.Build(Content()));
 
     [Fact]

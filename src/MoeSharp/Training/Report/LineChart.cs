@@ -98,6 +98,11 @@ internal static class LineChart
     /// <summary>Round tick values inside a range: 1, 2 or 5 times a power of ten apart.</summary>
     internal static IReadOnlyList<double> Ticks(double min, double max)
     {
+        if (!(max - min > 1e-12 * Math.Max(Math.Abs(min), Math.Abs(max))))
+        {
+            return [min]; // so close together that a step between them is none: the loop below would not end
+        }
+
         double rough = (max - min) / WantedTicks;
         double power = Math.Pow(10, Math.Floor(Math.Log10(rough)));
         double step = power * (rough / power) switch { <= 1 => 1, <= 2 => 2, <= 5 => 5, _ => 10 };
