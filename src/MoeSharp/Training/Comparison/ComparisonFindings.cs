@@ -41,10 +41,15 @@ public static class ComparisonFindings
             sentences.Add("The corpora are generated to have a stated property. What holds on them says how an architecture deals with that property, not how it does on natural text.");
         }
 
-        int comparisons = result.Conditions.Sum(condition => condition.Differences.Count);
+        int comparisons = result.Conditions.Sum(NumTested);
         if (comparisons > 1)
         {
-            sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{comparisons} differences are tested, each at the 5 % level and without correction: {comparisons * ComparisonWords.SignificantP:0.##} of them would be expected to pass by chance alone if nothing differed."));
+            sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{comparisons} differences are tested (those of the tables, and neighbours in the orders), each at the 5 % level and without correction: {comparisons * ComparisonWords.SignificantP:0.##} of them would be expected to pass by chance alone if nothing differed."));
+        }
+
+        foreach (ConditionResult condition in result.Conditions.Where(condition => !condition.HasEqualSeeds))
+        {
+            sentences.Add($"{condition.Label}: not all rows rest on the same seeds ({string.Join(", ", condition.Rows.Select(row => $"{row.Architecture.Title}: {row.Runs.Count}"))}). Their means must not be compared with each other; order and differences are taken over shared seeds alone.");
         }
 
         int fewest = result.Conditions.Min(condition => condition.Rows.Min(row => row.Runs.Count));
@@ -64,7 +69,7 @@ public static class ComparisonFindings
 
     private static void AddOrder(List<string> sentences, ConditionResult condition, string place)
     {
-        ArchitectureResult[] order = [.. condition.Rows.OrderBy(row => row.Score.Mean)];
+        ArchitectureResult[] order = Order(condition);
         if (order.Length < 2)
         {
             return;
@@ -78,7 +83,24 @@ public static class ComparisonFindings
             parts.Add($"{sign} {order[index].Architecture.Title}");
         }
 
-        sentences.Add($"{place}{char.ToUpperInvariant(condition.ScoreName[0])}{condition.ScoreName[1..]} from best to worst: {string.Join(' ', parts)}. (< beyond chance at the 5 % level, (<) more than two standard errors, ~ not told apart.)");
+        string seeds = condition.HasEqualSeeds ? "" : $", over the seeds that all have ({string.Join(", ", condition.CommonSeeds)})";
+        sentences.Add($"{place}{char.ToUpperInvariant(condition.ScoreName[0])}{condition.ScoreName[1..]} from best to worst{seeds}: {string.Join(' ', parts)}. (Each against the one before it: < beyond chance at the 5 % level, (<) more than two standard errors, ~ not told apart.)");
+    }
+
+    // By the mean over the seeds that all have: means over other seeds are no order. Empty when there is no such seed.
+    private static ArchitectureResult[] Order(ConditionResult condition)
+    {
+        HashSet<ulong> seeds = [.. condition.CommonSeeds];
+        return seeds.Count == 0 ? [] : [.. condition.Rows.Select(row => row.Of(seeds)).OrderBy(row => row.Score.Mean)];
+    }
+
+    // Pairs that some sentence or table tests; a pair that stands in both is one.
+    private static int NumTested(ConditionResult condition)
+    {
+        ArchitectureResult[] order = Order(condition);
+        IEnumerable<(string, string)> neighbours = order.Zip(order.Skip(1), (one, next) => (one.Architecture.Name, next.Architecture.Name));
+        IEnumerable<(string One, string Other)> pairs = condition.Differences.Select(pair => (pair.Of.Architecture.Name, pair.Against.Architecture.Name)).Concat(neighbours);
+        return pairs.Select(pair => string.CompareOrdinal(pair.One, pair.Other) < 0 ? pair : (pair.Other, pair.One)).Distinct().Count();
     }
 
     private static void AddDifferences(List<string> sentences, ConditionResult condition, string place)
@@ -101,7 +123,7 @@ public static class ComparisonFindings
             bool isAhead = difference.Difference.Mean < 0 && (ComparisonWords.CertaintyOf(difference.Difference) is Certainty.Shown or Certainty.Notable);
             if (isAhead && ratio > 1 + NotableCost)
             {
-                sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{place}{difference.Of.Architecture.Title} takes {ratio:0.00} times the seconds of {difference.Against.Architecture.Title} for the same tokens on this machine; per second its lead is smaller than per token.{AtEqualSeconds(difference)}"));
+                sentences.Add(string.Create(CultureInfo.InvariantCulture, $"{place}{difference.Of.Architecture.Title} takes {ratio:0.00} times the seconds of {difference.Against.Architecture.Title} for the same tokens on this machine; at equal seconds its lead is smaller, or gone.{AtEqualSeconds(difference)}"));
             }
         }
     }
@@ -163,11 +185,11 @@ public static class ComparisonFindings
 
     private static void AddScale(List<string> sentences, ComparisonResult result)
     {
-        TrainingConfig config = result.Plan.Runs[0].Config;
+        TrainingConfig[] configs = [.. result.Plan.Runs.Select(run => run.Config)];
         ArchitectureSize largest = result.Conditions.SelectMany(condition => condition.Rows).Select(row => row.Size).MaxBy(size => size.Total)!; // there is at least one row
         string steps = string.Join(" and ", result.Plan.Config.Steps.Select(one => one.ToString(CultureInfo.InvariantCulture)));
         sentences.Add(string.Create(CultureInfo.InvariantCulture,
-            $"The models are small (hidden size {config.Model!.HiddenSize}, {config.Model.NumHiddenLayers} layers, at most {(largest.Total + largest.Router) / 1e6:0.##} million parameters) and train for {steps} steps of {config.Batch.Tokens} tokens. Nothing here says what happens at a thousand times the size."));
+            $"The models are small (hidden size {ComparisonWords.Either(configs.Select(one => one.Model!.HiddenSize))}, {ComparisonWords.Either(configs.Select(one => one.Model!.NumHiddenLayers))} layers, at most {(largest.Total + largest.Router) / 1e6:0.##} million parameters) and train for {steps} steps of {ComparisonWords.Either(configs.Select(one => one.Batch.Tokens))} tokens. Nothing here says what happens at a thousand times the size."));
     }
 
     private static bool HasOwnRates(ComparisonResult result) =>

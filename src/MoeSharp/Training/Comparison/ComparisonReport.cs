@@ -168,10 +168,11 @@ public static class ComparisonReport
 
     private static IEnumerable<string> Method(ComparisonResult result)
     {
-        TrainingConfig config = result.Plan.Runs[0].Config;
-        yield return string.Create(CultureInfo.InvariantCulture, $"Every run: {config.Batch.Tokens} tokens a step, AdamW (beta {config.Optimizer.Beta1:0.###}/{config.Optimizer.Beta2:0.###}, epsilon {config.Optimizer.Epsilon:0e0}, decay {config.Optimizer.WeightDecay:0.###}), clip {config.Optimizer.ClipNorm:0.##}, learning rate {config.Schedule.LearningRate:0.#####} with {config.Schedule.WarmupSteps} warm-up steps, where an architecture says nothing else.");
+        PlannedRun usual = result.Plan.Runs.FirstOrDefault(run => !run.Architecture.Sections.ContainsKey("optimizer") && !run.Architecture.Sections.ContainsKey("schedule")) ?? result.Plan.Runs[0];
+        TrainingConfig config = usual.Config;
+        yield return string.Create(CultureInfo.InvariantCulture, $"Every run: {ComparisonWords.Either(result.Plan.Runs.Select(run => run.Config.Batch.Tokens))} tokens a step, AdamW (beta {config.Optimizer.Beta1:0.###}/{config.Optimizer.Beta2:0.###}, epsilon {config.Optimizer.Epsilon:0e0}, decay {config.Optimizer.WeightDecay:0.###}), clip {config.Optimizer.ClipNorm:0.##}, learning rate {config.Schedule.LearningRate:0.#####} with {config.Schedule.WarmupSteps} warm-up steps, where an architecture says nothing else.");
         yield return "A seed decides the first weights and the training data; weights of the same name and shape start equal in all architectures, and all see the same data in the same order.";
-        yield return $"Seconds are those of training steps alone, on one thread, with {result.Jobs} run{(result.Jobs == 1 ? "" : "s")} at once, as steps times the median step: a machine that is busy for a while hardly moves them. Runs were made seed by seed, so that all architectures meet the same machine.";
+        yield return $"Seconds are those of training steps alone, on one thread, with {result.Jobs} run{(result.Jobs == 1 ? "" : "s")} at once (runs that were kept from before may have been made otherwise), as steps times the median step: a machine that is busy for a while hardly moves them. Runs are made seed by seed, so that all architectures meet the same machine.";
         yield return "The standard error is the standard deviation over seeds over the root of their number; t and p are of Student's paired test, two-sided.";
     }
 
@@ -193,7 +194,7 @@ public static class ComparisonReport
 
     private static void AppendTable(StringBuilder text, ReportTable table)
     {
-        static string Escaped(string cell) => cell.Replace("|", "\\|", StringComparison.Ordinal);
+        static string Escaped(string cell) => cell.ReplaceLineEndings(" ").Replace("|", "\\|", StringComparison.Ordinal);
         text.Append(CultureInfo.InvariantCulture, $"\n## {table.Title}\n\n{table.Note}\n\n| {string.Join(" | ", table.Headings.Select(heading => Escaped(heading.TrimEnd('#'))))} |\n");
         text.Append(CultureInfo.InvariantCulture, $"|{string.Concat(table.Headings.Select(heading => heading.EndsWith('#') ? "---:|" : "---|"))}\n");
         foreach (IReadOnlyList<string> row in table.Rows)

@@ -46,6 +46,9 @@ public sealed record ArchitectureResult(ArchitectureSize Size, IReadOnlyList<Run
         return scores.Average();
     }
 
+    /// <summary>The runs of some seeds alone.</summary>
+    public ArchitectureResult Of(IReadOnlySet<ulong> seeds) => new(Size, [.. Runs.Where(run => seeds.Contains(run.Run.Seed)).OrderBy(run => run.Run.Seed)]);
+
     /// <summary>Load of the fullest expert over the mean of its layer, worst layer, over all held-out data at the end; without values for a model without experts.</summary>
     public SampleMean LoadMaxOverMean { get; } = SampleMean.Of([.. Loads(Runs).Select(load => load.MaxOverMean)]);
 
@@ -67,11 +70,13 @@ public sealed record ArchitectureResult(ArchitectureSize Size, IReadOnlyList<Run
 /// <param name="Difference">Mean of the differences of the scores; below 0 where the first is better.</param>
 public sealed record PairedDifference(ArchitectureResult Of, ArchitectureResult Against, SampleMean Difference)
 {
-    /// <summary>Subtracts over the seeds that both have.</summary>
+    /// <summary>Subtracts over the seeds that both have; the two sides hold the runs of these seeds alone.</summary>
     public static PairedDifference Between(ArchitectureResult one, ArchitectureResult other)
     {
-        Dictionary<ulong, double> scores = other.Runs.ToDictionary(run => run.Run.Seed, run => run.Score);
-        return new PairedDifference(one, other, SampleMean.Of([.. one.Runs.Where(run => scores.ContainsKey(run.Run.Seed)).Select(run => run.Score - scores[run.Run.Seed])]));
+        HashSet<ulong> seeds = [.. one.Runs.Select(run => run.Run.Seed)];
+        seeds.IntersectWith(other.Runs.Select(run => run.Run.Seed));
+        (ArchitectureResult left, ArchitectureResult right) = (one.Of(seeds), other.Of(seeds));
+        return new PairedDifference(left, right, SampleMean.Of([.. left.Runs.Zip(right.Runs, (mine, theirs) => mine.Score - theirs.Score)]));
     }
 }
 
@@ -103,6 +108,12 @@ public sealed class ConditionResult
 
     /// <summary>Whether scores are exact divergences from the truth; else cross-entropies of text.</summary>
     public bool IsRegret => Condition.Corpus.Language is not null;
+
+    /// <summary>Seeds that every row has, rising; fewer than a row's while runs are missing.</summary>
+    public IReadOnlyList<ulong> CommonSeeds => [.. Rows.Select(row => row.Runs.Select(run => run.Run.Seed)).Aggregate((seeds, more) => seeds.Intersect(more)).Order()];
+
+    /// <summary>Whether all rows rest on the same seeds, so that their means may be compared.</summary>
+    public bool HasEqualSeeds => Rows.All(row => row.Runs.Count == CommonSeeds.Count);
 
     /// <summary>What a score is called.</summary>
     public string ScoreName => IsRegret ? "regret" : "cross-entropy";

@@ -42,9 +42,12 @@ public static class ComparisonTables
         string loads = condition.Rows.Any(row => row.LoadMaxOverMean.Count > 0)
             ? " Loads are those of all held-out data at the end of a run: the fullest expert over the mean, worst layer, and experts of all layers with less than 1 % of an even load."
             : "";
-        string note = (condition.IsRegret
-            ? $"Regret is the exact divergence of the model from the true next-symbol distribution on held-out lines: 0 is perfect. Mean and standard error over seeds {seeds}."
-            : $"Cross-entropy per token of held-out text. Mean and standard error over seeds {seeds}.") + loads;
+        string what = condition.IsRegret
+            ? "Regret is the exact divergence of the model from the true next-symbol distribution on held-out lines: 0 is perfect."
+            : "Cross-entropy per token of held-out text.";
+        string note = condition.HasEqualSeeds
+            ? $"{what} Mean and standard error over seeds {seeds}.{loads}"
+            : $"{what} Mean and standard error over what is finished of seeds {seeds}; rows rest on different seeds, so compare them by the paired differences.{loads}";
         return new ReportTable($"Results: {condition.Label}", note, headings, rows);
     }
 

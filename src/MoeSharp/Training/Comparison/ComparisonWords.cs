@@ -25,6 +25,9 @@ internal static class ComparisonWords
         _ => string.Create(CultureInfo.InvariantCulture, $"{mean.Mean.ToString(format, CultureInfo.InvariantCulture)} \u00b1 {mean.StandardError.ToString(format, CultureInfo.InvariantCulture)}"),
     };
 
+    /// <summary>Different values, smallest first: <c>480</c>, or <c>480 or 2000</c>.</summary>
+    public static string Either(IEnumerable<int> values) => string.Join(" or ", values.Distinct().Order().Select(value => value.ToString(CultureInfo.InvariantCulture)));
+
     /// <summary>A paired difference with error and t.</summary>
     public static string Difference(SampleMean difference) => difference.Count < 2
         ? $"{Signed(difference.Mean)} (one seed)"

@@ -19,8 +19,8 @@ public readonly record struct SampleMean(int Count, double Mean, double Standard
         return new SampleMean(values.Count, mean, values.Count < 2 ? double.NaN : Math.Sqrt(squares / (values.Count - 1) / values.Count));
     }
 
-    /// <summary>Mean over standard error: Student's t of the hypothesis that the true mean is 0.</summary>
-    public double T => Mean == 0 ? 0 : Mean / StandardError;
+    /// <summary>Mean over standard error: Student's t of the hypothesis that the true mean is 0; not a number for fewer than two values.</summary>
+    public double T => Count < 2 ? double.NaN : Mean == 0 ? 0 : Mean / StandardError;
 
     /// <summary>Probability of a mean at least so far from 0 if the true mean is 0 and the values are normally distributed; not a number for fewer than two values.</summary>
     public double PValue => Count < 2 ? double.NaN : StudentT.TwoSided(T, Count - 1);

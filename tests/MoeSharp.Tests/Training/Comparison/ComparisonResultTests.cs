@@ -108,6 +108,49 @@ public sealed class ComparisonResultTests : IDisposable
     }
 
     [Fact]
+    public void Rows_of_different_seeds_are_ordered_by_the_seeds_that_they_share()
+    {
+        // Seeds 5 and 6 are hard, and only "one" has them: its mean is the larger one, though it is better seed by seed.
+        double[] hard = [1, 1.1, 1.2, 5, 5];
+        ComparisonResult result = Result(Seeds(5), index => hard[index], index => hard[index] - 0.1 - (0.001 * index), isFinished: run => run.Architecture.Name == "one" || run.Seed < 5);
+        PairedDifference difference = Assert.Single(result.Conditions[0].Differences);
+
+        Assert.True(result.Conditions[0].Rows[1].Score.Mean > result.Conditions[0].Rows[0].Score.Mean);
+        Assert.Contains(ComparisonFindings.Conclusions(result), line => line.Contains("over the seeds that all have (2, 3, 4): One of two < Two of four", StringComparison.Ordinal));
+        Assert.Contains(ComparisonFindings.Limits(result), line => line.Contains("not all rows rest on the same seeds (Two of four: 3, One of two: 5)", StringComparison.Ordinal));
+        Assert.Contains("compare them by the paired differences", ComparisonReport.Text(result), StringComparison.Ordinal);
+        Assert.Equal(1.1, difference.Against.Score.Mean, 9); // what a relative difference refers to
+        Assert.Equal([2, 3, 4], difference.Of.Runs.Select(run => (int)run.Run.Seed));
+        Assert.DoesNotContain(ComparisonFindings.Limits(Result(Seeds(5), index => hard[index], _ => 1)), line => line.Contains("not all rows", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Rows_without_a_common_seed_have_no_order()
+    {
+        ComparisonResult result = Result(Seeds(4), _ => 1, _ => 0.5, isFinished: run => (run.Architecture.Name == "one") == run.Seed < 4);
+
+        Assert.DoesNotContain(ComparisonFindings.Conclusions(result), line => line.Contains("from best to worst", StringComparison.Ordinal));
+        Assert.Empty(result.Conditions[0].Differences);
+    }
+
+    [Fact]
+    public void A_pair_that_is_in_the_table_and_in_the_order_is_tested_once()
+    {
+        Assert.DoesNotContain(ComparisonFindings.Limits(Result(Seeds(5), _ => 1, _ => 2)), line => line.Contains("are tested", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Names_cannot_break_a_table_of_the_text()
+    {
+        ComparisonPlan plan = _tiny.Plan(TinyComparison.Json.Replace("One of two", "One|of\\ntwo", StringComparison.Ordinal));
+
+        Assert.Contains("| One\\|of two |", ComparisonReport.Text(new ComparisonResult(plan, [], [], 1)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_single_value_has_no_t() => Assert.True(double.IsNaN(SampleMean.Of([0]).T));
+
+    [Fact]
     public void The_page_stands_alone_and_escapes_what_it_shows()
     {
         string page = ComparisonReport.Page(Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index)));
@@ -141,10 +184,10 @@ public sealed class ComparisonResultTests : IDisposable
     private static string Seeds(int count) => string.Join(", ", Enumerable.Range(2, count));
 
     // Reference "two" and architecture "one", with a score for each seed.
-    private ComparisonResult Result(string seeds, Func<int, double> two, Func<int, double> one, double stepSeconds = 0.1, int idle = 0, string[]? alarms = null)
+    private ComparisonResult Result(string seeds, Func<int, double> two, Func<int, double> one, double stepSeconds = 0.1, int idle = 0, string[]? alarms = null, Func<PlannedRun, bool>? isFinished = null)
     {
         ComparisonPlan plan = _tiny.Plan(TinyComparison.Json.Replace("\"seeds\": [2, 3]", $"\"seeds\": [{seeds}]", StringComparison.Ordinal));
-        IEnumerable<RunOutcome> outcomes = plan.Runs.Select(run =>
+        IEnumerable<RunOutcome> outcomes = plan.Runs.Where(isFinished ?? (_ => true)).Select(run =>
         {
             bool isOne = run.Architecture.Name == "one";
             double score = (isOne ? one : two)((int)run.Seed - 2);
