@@ -9,6 +9,8 @@ namespace MoeSharp.Training;
 /// <summary>Held-out lines of a language with the true distribution of every symbol that can be predicted. Immutable.</summary>
 public sealed class HeldOutTruth
 {
+    private const long MostNumbers = 1L << 26; // of the true distributions: 512 MB (arbitrary)
+
     private readonly int[] _lines; // [lines, line_tokens]
     private readonly double[] _truth; // [lines, targets, symbols]
 
@@ -31,8 +33,15 @@ public sealed class HeldOutTruth
     /// <param name="language">Language.</param>
     /// <param name="numLines">How many.</param>
     /// <param name="seed">Which.</param>
+    /// <exception cref="ConfigurationException">Their distributions are too many numbers.</exception>
     public static HeldOutTruth Draw(KnownLanguage language, int numLines, ulong seed)
     {
+        double numbers = (double)numLines * language.TargetsPerLine * language.NumSymbols;
+        if (numbers > MostNumbers)
+        {
+            throw new ConfigurationException($"corpus {language.Name}: the true distributions of {numLines} held-out lines are {numbers:0} numbers; at most {MostNumbers} are kept. Take fewer lines (validation_lines, --tokens), or a smaller line_symbols or symbols.");
+        }
+
         int[] lines = new int[checked(numLines * language.LineTokens)];
         int perLine = language.TargetsPerLine * language.NumSymbols;
         double[] truth = new double[checked(numLines * perLine)];
@@ -74,13 +83,16 @@ public sealed class HeldOutTruth
 /// </remarks>
 /// <param name="truth">Lines with their truth.</param>
 /// <param name="model">Model; not owned.</param>
-/// <param name="linesPerPass">Lines that go through the model at once.</param>
+/// <param name="linesPerPass">Most lines that go through the model at once; at least 1.</param>
 /// <param name="context">Context that is free between steps.</param>
 public sealed class HeldOutLines(HeldOutTruth truth, LanguageModel model, int linesPerPass, ForwardContext context) : IHeldOut
 {
+    private const long MostLogits = 1L << 26; // 256 MB; a longer batch is measured in parts (arbitrary)
+
     private readonly TokenBatch _batch = new();
     private readonly LoadTable _load = new();
-    private readonly float[] _logits = new float[checked(linesPerPass * (truth.Language.LineTokens - 1) * model.Config.VocabSize)];
+    private readonly int _linesPerPass = Fitting(truth, model, linesPerPass);
+    private readonly float[] _logits = new float[checked(Fitting(truth, model, linesPerPass) * (truth.Language.LineTokens - 1) * model.Config.VocabSize)];
 
     /// <inheritdoc/>
     public ValidationResult Measure(int maxTokens, long step, long tokens)
@@ -90,9 +102,9 @@ public sealed class HeldOutLines(HeldOutTruth truth, LanguageModel model, int li
         double regret = 0;
         long hits = 0;
         _load.Clear();
-        for (int first = 0; first < numLines; first += linesPerPass)
+        for (int first = 0; first < numLines; first += _linesPerPass)
         {
-            int count = Math.Min(linesPerPass, numLines - first);
+            int count = Math.Min(_linesPerPass, numLines - first);
             _batch.Resize(count * (language.LineTokens - 1), language.LineTokens - 1);
             for (int index = 0; index < count; index++)
             {
@@ -135,6 +147,9 @@ public sealed class HeldOutLines(HeldOutTruth truth, LanguageModel model, int li
             hits += Largest(p) == Largest(logits) ? 1 : 0;
         }
     }
+
+    private static int Fitting(HeldOutTruth truth, LanguageModel model, int linesPerPass) =>
+        (int)Math.Clamp(MostLogits / ((truth.Language.LineTokens - 1L) * model.Config.VocabSize), 1, linesPerPass);
 
     private static double LogSumExp(ReadOnlySpan<float> logits)
     {

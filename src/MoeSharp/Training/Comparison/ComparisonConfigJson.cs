@@ -10,7 +10,6 @@ namespace MoeSharp.Training.Comparison;
 public static class ComparisonConfigJson
 {
     private const string Prefix = "experiments/";
-    private const int MostRuns = 10_000;
 
     // Sections that may differ between architectures: nothing that changes which tokens are seen, or how many.
     private static readonly string[] s_architectureSections = ["model", "balance", "optimizer", "schedule", "init_scheme"];
@@ -88,7 +87,7 @@ public static class ComparisonConfigJson
             Architectures = [.. KeysOf(architectures).Select(key => ReadArchitecture(architectures.Section(key), key, reference))],
             Reference = reference,
             Steps = [.. (reader.Ints("steps") ?? []).Select(steps => (long)steps)],
-            Seeds = [.. (reader.Ints("seeds") ?? []).Where(seed => seed >= 0).Select(seed => (ulong)seed)],
+            Seeds = [.. (reader.Ints("seeds") ?? []).Select(seed => SeedOf(seed, "seeds", reader.Problems))],
             Tolerance = reader.Number("tolerance", 0.01),
         };
     }
@@ -222,7 +221,6 @@ public static class ComparisonConfigJson
         Require(config.Steps.Count > 0 && config.Steps.All(steps => steps > 0) && config.Steps.Distinct().Count() == config.Steps.Count, "steps must be a list of different positive numbers, for example [1200]");
         Require(config.Seeds.Count > 0 && config.Seeds.Distinct().Count() == config.Seeds.Count, "seeds must be a list of different numbers, for example [2, 3, 4, 5, 6]");
         Require(config.Tolerance is > 0 and <= 0.5, $"tolerance {config.Tolerance} must lie between 0 and 0.5, for example 0.01");
-        Require((double)config.Corpora.Count * names.Length * config.Steps.Count * config.Seeds.Count <= MostRuns, $"the table has more than {MostRuns} runs");
         foreach (ComparedArchitecture architecture in config.Architectures)
         {
             Require(names.Contains(architecture.Against), $"architectures.{architecture.Name}.against '{architecture.Against}' is none of the architectures");
@@ -239,7 +237,17 @@ public static class ComparisonConfigJson
         }
     }
 
-    private static ulong Seed(ConfigReader section, ulong absent) => (ulong)Math.Max(0, section.Int("seed", (int)absent));
+    private static ulong Seed(ConfigReader section, ulong absent) => SeedOf(section.Int("seed", (int)absent), section.Place("seed"), section.Problems);
+
+    private static ulong SeedOf(int seed, string place, List<string> problems)
+    {
+        if (seed < 0)
+        {
+            problems.Add($"{place} holds {seed}; seeds are 0 or more");
+        }
+
+        return (ulong)Math.Max(0, seed);
+    }
 
     private static string[] KeysOf(ConfigReader section) => [.. section.UnreadKeys.Select(key => key.Name)];
 
@@ -265,6 +273,7 @@ public static class ComparisonConfigJson
     {
         try
         {
+            JsonTexts.ThrowIfBroken(json, s_lenient);
             JsonDocument document = JsonDocument.Parse(json, s_lenient);
             if (document.RootElement.ValueKind == JsonValueKind.Object)
             {
@@ -275,7 +284,8 @@ public static class ComparisonConfigJson
         }
         catch (JsonException error)
         {
-            throw new ConfigurationException($"{source} is not valid JSON in line {error.LineNumber + 1}, byte {error.BytePositionInLine + 1}.", error);
+            string place = error.LineNumber is { } line ? $" in line {line + 1}, byte {error.BytePositionInLine + 1}" : ""; // not told of a key that occurs twice
+            throw new ConfigurationException($"{source} is not valid JSON{place}: {error.Message.Split(". ", 2)[0].TrimEnd('.')}.", error);
         }
 
         throw new ConfigurationException($"{source}: expected a JSON object {{ ... }} at the top.");

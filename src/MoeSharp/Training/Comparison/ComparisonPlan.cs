@@ -31,9 +31,14 @@ public sealed record ArchitectureSize(ComparedArchitecture Architecture, long To
 /// <summary>All runs of a comparison, checked: the same tokens, equal parameters where they must be.</summary>
 public sealed class ComparisonPlan
 {
-    private ComparisonPlan(ComparisonConfig config, IReadOnlyList<PlannedRun> runs)
+    private const int MostRuns = 10_000;
+
+    private readonly Dictionary<string, string> _contentHashes;
+
+    private ComparisonPlan(ComparisonConfig config, IReadOnlyList<PlannedRun> runs, ComparisonSources sources)
     {
         (Config, Runs) = (config, runs);
+        _contentHashes = config.Corpora.ToDictionary(corpus => corpus.Name, corpus => sources.Open(corpus).ContentHash, StringComparer.Ordinal);
         Conditions = [.. runs.Select(run => run.Condition).Distinct()];
         Sizes = Conditions.ToDictionary(condition => condition, condition => (IReadOnlyList<ArchitectureSize>)[.. config.Architectures.Select(one => SizeOf(condition, one))]);
     }
@@ -50,12 +55,21 @@ public sealed class ComparisonPlan
     /// <summary>Weights of every architecture under every condition.</summary>
     public IReadOnlyDictionary<ComparisonCondition, IReadOnlyList<ArchitectureSize>> Sizes { get; }
 
+    /// <summary>Hash of what a run learns from and is measured on.</summary>
+    public string ContentHashOf(PlannedRun run) => _contentHashes[run.Condition.Corpus.Name];
+
     /// <summary>Builds every run's configuration and checks them.</summary>
     /// <param name="config">The comparison.</param>
     /// <param name="sources">Opens the corpora, for their vocabularies.</param>
     /// <exception cref="ConfigurationException">A configuration is wrong, or parameters differ that should not; every problem of the latter kind is listed.</exception>
     public static ComparisonPlan Create(ComparisonConfig config, ComparisonSources sources)
     {
+        double numRuns = (double)config.Seeds.Count * config.Steps.Count * config.Corpora.Count * config.Architectures.Count;
+        if (numRuns > MostRuns)
+        {
+            throw new ConfigurationException($"{config.Name}: the table has {numRuns} runs; at most {MostRuns} are made. Take fewer seeds, steps or architectures.");
+        }
+
         List<PlannedRun> runs = [];
         foreach (ulong seed in config.Seeds)
         {
@@ -69,7 +83,12 @@ public sealed class ComparisonPlan
             }
         }
 
-        ComparisonPlan plan = new(config, runs);
+        if (runs.GroupBy(run => run.FolderName, StringComparer.OrdinalIgnoreCase).FirstOrDefault(group => group.Count() > 1) is { } twice)
+        {
+            throw new ConfigurationException($"{config.Name}: two runs would share the folder {twice.Key}. Give corpora and architectures names that cannot be confused, also where capitals do not count.");
+        }
+
+        ComparisonPlan plan = new(config, runs, sources);
         plan.RequireEqualParameters();
         return plan;
     }
@@ -80,11 +99,12 @@ public sealed class ComparisonPlan
         if (condition.Corpus.Language is { } language)
         {
             int rows = language.LineTokens - 1; // of a line: its last token is only a target
-            own["batch"] = new JsonObject { ["sequence_length"] = rows, ["tokens"] = rows * condition.Corpus.LinesPerStep, ["micro_batch_tokens"] = 0 };
+            own["batch"] = new JsonObject { ["sequence_length"] = rows, ["tokens"] = (long)rows * condition.Corpus.LinesPerStep, ["micro_batch_tokens"] = 0 };
         }
 
         string source = $"{config.Name}, architecture {architecture.Name}";
-        TrainingConfig built = sources.Open(condition.Corpus).Fit(TrainingConfigJson.Build(source, config.Training, architecture.Sections, own));
+        ITrainingSource learned = sources.Open(condition.Corpus);
+        TrainingConfig built = FittedRouter.Fit(learned.Fit(TrainingConfigJson.Build(source, config.Training, architecture.Sections, own)), learned); // as in run.json
         built.Validate(source); // again: the corpus has given the model its vocabulary
         built.RequireModel().Validate(source);
         return built;

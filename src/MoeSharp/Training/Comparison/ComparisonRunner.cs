@@ -55,7 +55,7 @@ public sealed class ComparisonRunner
     /// <summary>The outcomes of all finished runs of a plan.</summary>
     /// <param name="plan">The runs.</param>
     /// <param name="folder">Folder of the comparison.</param>
-    /// <exception cref="ConfigurationException">A folder holds a run of another configuration.</exception>
+    /// <exception cref="ConfigurationException">A folder holds a run of another configuration or on other data.</exception>
     public static IReadOnlyList<RunOutcome> ReadFinished(ComparisonPlan plan, string folder)
     {
         List<RunOutcome> finished = [];
@@ -64,7 +64,7 @@ public sealed class ComparisonRunner
             string path = FolderOf(folder, run);
             if (File.Exists(Path.Combine(path, RunFolder.DescriptionFile)))
             {
-                RequireSame(RunFolder.Open(path), run);
+                RequireSame(RunFolder.Open(path), run, plan);
                 if (RunOutcome.Read(run, path) is { } outcome)
                 {
                     finished.Add(outcome);
@@ -162,7 +162,7 @@ public sealed class ComparisonRunner
         if (File.Exists(Path.Combine(path, RunFolder.DescriptionFile)))
         {
             RunFolder begun = RunFolder.Open(path);
-            RequireSame(begun, run);
+            RequireSame(begun, run, _plan);
             return TrainingSession.Resume(begun, source, options);
         }
 
@@ -177,11 +177,16 @@ public sealed class ComparisonRunner
         return TrainingSession.Begin(folder, run.Config, source, options);
     }
 
-    private static void RequireSame(RunFolder begun, PlannedRun run)
+    private static void RequireSame(RunFolder begun, PlannedRun run, ComparisonPlan plan)
     {
         if (begun.ReadConfig() != run.Config) // as values, so that a key which a later version adds with its default is no difference
         {
             throw new ConfigurationException($"{begun.Path} holds a run of another configuration: the experiment has been changed since. Give a new folder with --out, or delete the run.");
+        }
+
+        if (begun.Description["text"]?["hash"]?.ToString() != plan.ContentHashOf(run))
+        {
+            throw new ConfigurationException($"{begun.Path} holds a run on other data: the settings of corpus {run.Condition.Corpus.Name}, or its text, have been changed since. Give a new folder with --out, or delete the run.");
         }
     }
 

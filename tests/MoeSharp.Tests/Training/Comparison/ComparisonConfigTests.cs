@@ -52,6 +52,12 @@ public sealed class ComparisonConfigTests : IDisposable
     [InlineData("\"steps\": [6]", "\"steps\": []", "steps must be")]
     [InlineData("\"steps\": [6]", "\"steps\": [0]", "steps must be")]
     [InlineData("\"seeds\": [2, 3]", "\"seeds\": [2, 2]", "seeds must be")]
+    [InlineData("\"seeds\": [2, 3]", "\"seeds\": [2, -3]", "seeds holds -3")]
+    [InlineData("\"seeds\": [2, 3]", "\"seeds\": [2, 3], \"seeds\": [4]", "'seeds'")]
+    [InlineData("\"factors\": 1", "\"factors\": 1, \"seed\": -7", "corpora.pair.seed holds -7")]
+    [InlineData("\"title\": \"Tiny & quick\"", "\"title\": \"\\ud800\"", "half of a surrogate pair")]
+    [InlineData("\"pair\": {", "\"\\ud800\": {", "half of a surrogate pair")]
+    [InlineData("\"model_type\": \"deepseek\"", "\"model_type\": \"\\udc00\"", "half of a surrogate pair")]
     [InlineData("\"reference\": \"two\"", "\"reference\": \"three\"", "reference 'three'")]
     [InlineData("\"title\": \"One of two\"", "\"against\": \"x\"", "against 'x'")]
     [InlineData("\"title\": \"One of two\"", "\"modle\": {}", "unknown key 'architectures.one.modle'")]
@@ -80,6 +86,26 @@ public sealed class ComparisonConfigTests : IDisposable
 
         Assert.Contains(expected, message, StringComparison.Ordinal);
         Assert.Contains("architecture two", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"lines_per_step\": 8", "\"lines_per_step\": 2147483647", "batch.tokens")]
+    [InlineData("\"line_symbols\": 4, \"lines_per_step\": 8, \"validation_lines\": 10", "\"line_symbols\": 4096, \"validation_lines\": 1000000", "1000000 held-out lines")]
+    [InlineData("\"one\": {", "\"TWO\": {", "share the folder")]
+    public void A_table_that_cannot_be_made_is_refused_before_the_first_run(string text, string replacement, string expected)
+    {
+        Assert.Contains(text, TinyComparison.Json, StringComparison.Ordinal);
+        string json = TinyComparison.Json.Replace(text, replacement, StringComparison.Ordinal);
+
+        Assert.Contains(expected, Assert.Throws<ConfigurationException>(() => _tiny.Plan(json)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Seeds_from_elsewhere_count_towards_the_largest_table()
+    {
+        ComparisonConfig config = TinyComparison.Config() with { Seeds = [.. Enumerable.Range(0, 6000).Select(seed => (ulong)seed)] };
+
+        Assert.Contains("12000 runs", Assert.Throws<ConfigurationException>(() => ComparisonPlan.Create(config, _tiny.Sources())).Message, StringComparison.Ordinal);
     }
 
     [Fact]

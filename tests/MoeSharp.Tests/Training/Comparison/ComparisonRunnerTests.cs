@@ -64,6 +64,28 @@ public sealed class ComparisonRunnerTests : IDisposable
     }
 
     [Fact]
+    public void Finished_runs_on_another_corpus_are_no_results()
+    {
+        Run(_tiny.Plan(), "runs", jobs: 2);
+        (string, string)[] changes = [("\"factors\": 1", "\"factors\": 1, \"factor_scale\": 0.5"), ("\"validation_lines\": 10", "\"validation_lines\": 11")]; // none changes a run's configuration
+        foreach ((string text, string replacement) in changes)
+        {
+            ComparisonPlan changed = _tiny.Plan(TinyComparison.Json.Replace(text, replacement, StringComparison.Ordinal));
+            Assert.Contains("other data", Assert.Throws<ConfigurationException>(() => ComparisonRunner.ReadFinished(changed, Path.Combine(_tiny.Folder, "runs"))).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_hash_table_that_is_balanced_from_the_data_is_no_change_of_the_experiment()
+    {
+        const string Hash = "\"norm_topk_prob\": false, \"moesharp\": { \"router\": \"hash\", \"hash_table\": \"balanced\" } }, \"balance\": { \"expert_alpha\": 0 }";
+        ComparisonPlan plan = _tiny.Plan(TinyComparison.Json.Replace("\"norm_topk_prob\": false }", Hash, StringComparison.Ordinal));
+
+        Assert.True(Run(plan, "runs", jobs: 2));
+        Assert.Equal(4, ComparisonRunner.ReadFinished(plan, Path.Combine(_tiny.Folder, "runs")).Count);
+    }
+
+    [Fact]
     public void A_run_without_a_later_versions_keys_is_the_same_run()
     {
         ComparisonPlan plan = _tiny.Plan();
