@@ -76,6 +76,26 @@ public sealed class RoutingVerificationTests : IDisposable
     }
 
     [Fact]
+    public void A_case_that_expects_nothing_fails()
+    {
+        JsonObject fixture = Load("router", "hash_token");
+        fixture["expected"] = new JsonObject();
+        Assert.Single(Failures(fixture));
+    }
+
+    [Theory]
+    [InlineData("router", "base_small", "cotangent", "[]")] // fewer numbers than tokens
+    [InlineData("router", "base_small", "logits", "[[1, 2], [3]]")] // rows of unequal length
+    [InlineData("capacity", "device_drop", "expert_ids", "[[99, 0]]")] // an expert that there is not
+    [InlineData("placement", "dispatch_scattered_dropped", "tokens_per_rank", "[-1]")]
+    public void Sizes_and_ids_that_do_not_fit_fail_the_case_and_not_the_program(string family, string name, string input, string value)
+    {
+        JsonObject fixture = Load(family, name);
+        fixture["inputs"]![input] = JsonNode.Parse(value);
+        Assert.NotEmpty(Failures(fixture));
+    }
+
+    [Fact]
     public void A_file_of_another_format_beside_cases_fails()
     {
         File.WriteAllText(Path.Combine(_folder, "other.json"), "{\"format\": \"something else\"}");

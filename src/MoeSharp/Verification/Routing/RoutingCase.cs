@@ -150,9 +150,14 @@ internal sealed class RoutingCase
         _checks.Add(new VerificationCheck($"{Name}: {field}", "exact", found == expected ? 0 : double.PositiveInfinity, 0, found == expected ? "" : $"{found} for {expected}"));
     }
 
-    /// <summary>Counts every expected field that was not compared as failed.</summary>
+    /// <summary>Counts every expected field that was not compared as failed, and a case that expects nothing as well.</summary>
     public void Finish()
     {
+        if (!Expected.EnumerateObject().Any())
+        {
+            _checks.Add(new VerificationCheck(Name, "not compared", double.PositiveInfinity, 0, "the case expects nothing"));
+        }
+
         foreach (JsonProperty field in Expected.EnumerateObject())
         {
             if (!_compared.Contains(field.Name))

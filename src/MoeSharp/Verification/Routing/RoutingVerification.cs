@@ -80,6 +80,10 @@ internal static class RoutingVerification
             {
                 results.AddUnknown(Path.GetFileName(path), $"cannot be run: {exception.Message}");
             }
+            catch (Exception exception) when (exception is ArgumentException or IndexOutOfRangeException or ArithmeticException or OutOfMemoryException)
+            {
+                results.AddUnknown(Path.GetFileName(path), $"cannot be run, its sizes or ids do not fit together: {exception.Message}"); // lists of a case say how long they are, and ids what they point at
+            }
         }
     }
 
