@@ -14,6 +14,9 @@ namespace MoeSharp.Training;
 /// <remarks>A steady step allocates nothing on the garbage-collected heap.</remarks>
 public sealed class TrainingStep : IDisposable
 {
+    private static readonly AuxiliaryLoss[] s_overScores =
+        [AuxiliaryLoss.ExpertLevel, AuxiliaryLoss.FirstChoice, AuxiliaryLoss.SequenceWise, AuxiliaryLoss.BatchWise, AuxiliaryLoss.Importance, AuxiliaryLoss.ZLoss];
+
     private readonly TrainingConfig _config;
     private readonly LanguageModel _model;
     private readonly ITrainingBatches _batches;
@@ -91,13 +94,12 @@ public sealed class TrainingStep : IDisposable
 
         _context.Timer.Switch(StepPart.Other);
         double seconds = Math.Max(1e-9, _clock.GetElapsedTime(begin).TotalSeconds);
-        double layers = Math.Max(1, (Load.NumLayers + AttentionLoad.NumLayers) * numPasses); // every layer with a router, in attention and in feed-forward
         return new StepMetrics
         {
             Step = step,
             Tokens = tokensDone + numTokens,
             Loss = sums.Loss / numTargets,
-            Losses = Reported(sums.Losses, 1 / layers),
+            Losses = Reported(sums, numPasses),
             DropRate = sums.AskedSlots == 0 ? 0 : (double)sums.DroppedSlots / sums.AskedSlots,
             GradientNorm = norm,
             LearningRate = learningRate,
@@ -122,11 +124,18 @@ public sealed class TrainingStep : IDisposable
         _context.Dispose();
     }
 
+    // Means over the layers that have a loss: those over scores are of every router with scores, in attention and in feed-forward, the others of feed-forward alone.
     // Device-level and z-loss are measured where they could be on; they are shown where they are.
-    private AuxiliaryLosses Reported(in AuxiliaryLosses sums, double factor)
+    private AuxiliaryLosses Reported(in Sums sums, int numPasses)
     {
+        int scored = (_model.Config.Moe is { Router.HasScores: true } ? Load.NumLayers : 0) + AttentionLoad.NumLayers;
         AuxiliaryLosses losses = default;
-        losses.Add(sums, factor);
+        losses.Add(sums.Losses, 1.0 / Math.Max(1, Load.NumLayers * numPasses));
+        foreach (AuxiliaryLoss kind in s_overScores)
+        {
+            losses[kind] = (sums.Losses[kind] + sums.AttentionLosses[kind]) / Math.Max(1, scored * numPasses);
+        }
+
         losses[AuxiliaryLoss.DeviceLevel] = _config.Balance.DeviceAlpha > 0 ? losses[AuxiliaryLoss.DeviceLevel] : 0;
         losses[AuxiliaryLoss.ZLoss] = _config.Balance.ZLossAlpha > 0 ? losses[AuxiliaryLoss.ZLoss] : 0;
         return losses;
@@ -178,34 +187,45 @@ public sealed class TrainingStep : IDisposable
             sums.AttentionPairs += _batch.CountAttentionPairs();
             sums.Loss += _model.ForwardBackward(_batch, _config.Balance, tokenScale, auxiliaryScale, _context);
             IReadOnlyList<LayerRouting> layers = _context.Routing.Layers;
-            bool isJoint = _config.Balance.Scope == BalanceScope.AllLayers; // one loss over all layers in place of one in each
-            double joint = isJoint ? JointExpertLoss.Measure(_context.Routing) : 0;
+            sums.Losses.Add(Losses(_context.Routing), 1);
+            sums.AttentionLosses.Add(Losses(_context.AttentionRouting), 1);
             for (int index = 0; index < layers.Count; index++)
             {
-                AuxiliaryLosses losses = layers[index].Losses;
-                losses[AuxiliaryLoss.ExpertLevel] = isJoint ? joint : losses[AuxiliaryLoss.ExpertLevel];
-                sums.Losses.Add(losses, 1);
                 sums.AskedSlots += layers[index].AskedSlots;
                 sums.DroppedSlots += layers[index].DroppedSlots;
             }
 
             Load.Add(_context.Routing);
             AttentionLoad.Add(_context.AttentionRouting);
-            layers = _context.AttentionRouting.Layers;
-            for (int index = 0; index < layers.Count; index++)
-            {
-                sums.Losses.Add(layers[index].Losses, 1);
-            }
         }
 
         return sums;
+    }
+
+    // Summed over layers; the expert-level loss over all layers together counts once for each of them.
+    private AuxiliaryLosses Losses(RoutingRecord pass)
+    {
+        IReadOnlyList<LayerRouting> layers = pass.Layers;
+        AuxiliaryLosses losses = default;
+        for (int index = 0; index < layers.Count; index++)
+        {
+            losses.Add(layers[index].Losses, 1);
+        }
+
+        if (_config.Balance.Scope == BalanceScope.AllLayers)
+        {
+            losses[AuxiliaryLoss.ExpertLevel] = JointExpertLoss.Measure(pass) * layers.Count;
+        }
+
+        return losses;
     }
 
     private struct Sums
     {
         public long AttentionPairs;
         public double Loss;
-        public AuxiliaryLosses Losses;
+        public AuxiliaryLosses Losses; // of the feed-forward experts
+        public AuxiliaryLosses AttentionLosses;
         public long AskedSlots;
         public long DroppedSlots;
     }

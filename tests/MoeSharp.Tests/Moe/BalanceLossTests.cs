@@ -237,6 +237,33 @@ public sealed class BalanceLossTests
         Assert.NotEqual(layers.Average(layer => layer.Losses[AuxiliaryLoss.ExpertLevel]), metrics.Losses[AuxiliaryLoss.ExpertLevel], 1e-6);
     }
 
+    [Theory]
+    [InlineData("sequence")]
+    [InlineData("all_layers")]
+    public void A_loss_is_reported_as_the_mean_over_the_layers_that_have_it(string scope)
+    {
+        using TinyText text = new();
+        using WorkerPool workers = new(1);
+        TrainingConfig config = TinyText.Config(
+            "model.moesharp={ \"router\": \"stablemoe\", \"attention\": \"mixture\", \"num_attention_experts\": 4, \"attention_experts_per_tok\": 2 }",
+            "model.num_experts_per_tok=1", "balance.expert_alpha=0.01", $"balance.scope={scope}");
+        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
+        using LanguageModel model = new(config.Model);
+        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
+        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+        StepMetrics metrics = step.Run(0, 0);
+        IReadOnlyList<LayerRouting> layers = step.Context.Routing.Layers;
+        IReadOnlyList<LayerRouting> attention = step.Context.AttentionRouting.Layers;
+        Assert.True(layers.Count > 1 && attention.Count == layers.Count);
+        Assert.All(layers, layer => Assert.NotEqual(0, layer.Losses[AuxiliaryLoss.Distillation]));
+
+        Assert.Equal(layers.Average(layer => layer.Losses[AuxiliaryLoss.Distillation]), metrics.Losses[AuxiliaryLoss.Distillation], 1e-9); // attention has no light router
+        double expected = scope == "sequence"
+            ? layers.Concat(attention).Average(layer => layer.Losses[AuxiliaryLoss.ExpertLevel])
+            : (JointExpertLoss.Measure(step.Context.Routing) + JointExpertLoss.Measure(step.Context.AttentionRouting)) / 2;
+        Assert.Equal(expected, metrics.Losses[AuxiliaryLoss.ExpertLevel], 1e-9);
+    }
+
     [Fact]
     public void A_new_step_forgets_the_loads_of_the_one_before_even_when_it_begins_with_padding()
     {

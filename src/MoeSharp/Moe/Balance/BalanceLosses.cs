@@ -223,7 +223,7 @@ public sealed class BalanceLosses
     private void RecordVariations(in RoutingPlan plan, LayerRouting record, ForwardContext context)
     {
         BalanceConfig balance = _balance;
-        if (balance.ImportanceAlpha != 0f)
+        if (balance.ImportanceAlpha != 0f && plan.Scores is not null) // weights of a router without scores have nothing to learn
         {
             plan.SumImportance(context.Batch.IsPadding, _amounts);
             record.Losses[AuxiliaryLoss.Importance] = VariationLoss.Measure(_amounts, _slopes);
