@@ -43,7 +43,7 @@ public readonly record struct ExpertLimits(int TopK, Tensor Penalty)
         }
 
         Tensor penalty = context.Pool.Rent(scores.Scores.Shape); // [tokens, experts]
-        Fill(scores.Scores, off, intervention.MaskedBest, penalty, context);
+        Fill(scores.Logits, off, intervention.MaskedBest, penalty, context);
         return scored.Choose(scores, new ExpertLimits(topK, penalty), context);
     }
 
@@ -61,7 +61,21 @@ public readonly record struct ExpertLimits(int TopK, Tensor Penalty)
         return off;
     }
 
-    // Masked by the scores themselves: a selection bias corrects the choice, it is not the router's opinion. Experts switched off do not count among the best.
+    /// <summary>Gives an expert that is alone all the weight, where a router was trained to weigh chosen experts against each other.</summary>
+    /// <param name="routingWeights">= the scale where there is an expert, [tokens, 1].</param>
+    /// <param name="expertIds">Expert of each token; negative for none.</param>
+    /// <param name="scale">Factor on the weights.</param>
+    internal static void GiveAllWeight(Tensor routingWeights, ReadOnlySpan<int> expertIds, float scale)
+    {
+        Span<float> weights = routingWeights.Data;
+        for (int token = 0; token < weights.Length; token++)
+        {
+            weights[token] = expertIds[token] < 0 ? 0f : scale;
+        }
+    }
+
+    // Masked by the logits that the choice is made from (scores rise with them; only those of StableMoE are another router's), without a selection bias: that corrects
+    // the choice, it is not the router's opinion. Experts switched off do not count among the best.
     private static void Fill(Tensor scores, ReadOnlySpan<bool> off, int maskedBest, Tensor penalty, ForwardContext context)
     {
         (int tokens, int experts) = (scores.Rows, scores.Columns);

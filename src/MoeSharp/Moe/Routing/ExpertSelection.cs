@@ -38,10 +38,7 @@ public sealed class ExpertSelection(ExpertChoice choice, WeightRule weights, Par
         Tensor routingWeights = Op.WeighChosen(scores.Scores, limits.TopK, expertIds, weights, context); // [tokens, top_k]
         if (limits.TopK == 1 && choice.TopK > 1 && weights.NormOrder > 0)
         {
-            for (int token = 0; token < slots; token++)
-            {
-                routingWeights.Data[token] = expertIds[token] < 0 ? 0f : weights.Scale; // trained to weigh chosen experts against each other: one alone has all the weight
-            }
+            ExpertLimits.GiveAllWeight(routingWeights, expertIds, weights.Scale);
         }
 
         return new RoutingPlan(scores.Logits.Columns, rented, routingWeights, scores);

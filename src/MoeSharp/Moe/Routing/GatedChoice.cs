@@ -34,7 +34,13 @@ public sealed class GatedChoice(int topK, WeightRule weights)
         int slots = criterion.Rows * limits.TopK;
         int[] expertIds = context.Indices.Rent(slots);
         Op.ChooseExperts(criterion, null, limits.Penalty, new ExpertChoice(limits.TopK), expertIds.AsSpan(0, slots), context);
-        return Weigh(expertIds, limits.TopK, scores, context);
+        RoutingPlan plan = Weigh(expertIds, limits.TopK, scores, context);
+        if (limits.TopK == 1 && topK > 1 && weights.NormOrder > 0)
+        {
+            ExpertLimits.GiveAllWeight(plan.RoutingWeights, plan.ExpertIds, weights.Scale);
+        }
+
+        return plan;
     }
 
     /// <summary>Takes one given expert per token.</summary>

@@ -1,3 +1,4 @@
+using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
 using MoeSharp.Model.Routers;
@@ -39,6 +40,23 @@ public sealed class AssignmentRouterTests
         probe.Backward(plan.RoutingWeights, cotangent);
         double[] gradient = Numerical.Gradient(values => Weights(values).Zip(cotangent, (weight, slope) => weight * slope).Sum(), KernelCheck.Double(_logits));
         KernelCheck.Close(gradient, logits.Gradient.ToArray(), 2e-6, 1e-5, "logits");
+    }
+
+    [Theory]
+    [InlineData("sinkhorn, divided", 1.5f)] // weights that were divided by their sum: one alone is the sum
+    [InlineData("sinkhorn, softmax", null)]
+    public void One_expert_in_place_of_two_weighs_what_it_would_have_as_the_only_one(string kind, float? weight)
+    {
+        using WorkerPool workers = new(1);
+        using RouterProbe probe = new(workers, Tokens, isTraining: false);
+        Tensor logits = probe.Input(_logits);
+        IRouter router = Make(kind)(new GivenLogits(logits));
+
+        RoutingPlan plan = ExpertLimits.Apply(router, router.Route(logits, probe.Context), 0, new RoutingIntervention { TopK = 1 }, probe.Context);
+
+        double[][] rows = KernelCheck.Double(_logits).Chunk(Experts).ToArray();
+        Assert.Equal(rows.Select(row => Array.IndexOf(row, row.Max())), plan.ExpertIds.ToArray());
+        KernelCheck.Close([.. rows.Select(row => weight ?? (1.5 * Numerical.Softmax(row).Max()))], plan.RoutingWeights.Data.ToArray(), 1e-6, 1e-6, "weights");
     }
 
     [Theory]

@@ -47,6 +47,21 @@ public sealed class StableMoeRouterTests
         KernelCheck.Close(Numerical.Gradient(values => 0.4 * Distill(values), KernelCheck.Double(_light)), light.Gradient.ToArray(), 2e-6, 1e-5, "light logits");
     }
 
+    [Fact]
+    public void Masking_the_best_masks_what_the_light_router_would_have_chosen()
+    {
+        using WorkerPool workers = new(1);
+        using RouterProbe probe = new(workers, Tokens, isTraining: false);
+        (Tensor logits, Tensor light) = (probe.Input(_logits), probe.Input(_light));
+        IRouter router = new StableMoeRouterConfig().Over(new GivenLogits(logits), new GivenLogits(light), 1f);
+
+        RoutingPlan plan = ExpertLimits.Apply(router, router.Route(logits, probe.Context), 0, new RoutingIntervention { MaskedBest = 1 }, probe.Context);
+
+        int[] second = [.. Enumerable.Range(0, Tokens).Select(token => Enumerable.Range(0, Experts).OrderByDescending(expert => _light[(token * Experts) + expert]).ElementAt(1))];
+        Assert.Equal(second, plan.ExpertIds.ToArray());
+        KernelCheck.Close([.. second.Select((expert, token) => 1 / (1 + Math.Exp(-_logits[(token * Experts) + expert])))], plan.RoutingWeights.Data.ToArray(), 1e-6, 1e-6, "weights");
+    }
+
     [Theory]
     [InlineData(true, 0.1)] // training, when the first stage is over
     [InlineData(false, 0.0)] // any other pass
