@@ -23,7 +23,8 @@ internal static class ClassicReport
         }
 
         Line($"");
-        Line($"  12 hidden units need {Figure(VowelStudy.Difference(study.Systems[3], study.Systems[1]), 0)} epochs more than 8 experts, 6 hidden units {Figure(VowelStudy.Difference(study.Systems[2], study.Systems[0]), 0)} more than 4 (paired runs)");
+        PrintDifference("12 hidden units", study.Systems[3], "8 experts", study.Systems[1]);
+        PrintDifference("6 hidden units", study.Systems[2], "4 experts", study.Systems[0]);
         Line($"  the paper: 1124 (4 experts), 1083 (8), 2209 (6 hidden units), 2435 (12), all 88 % of training and 90 % of test cases");
         foreach ((string name, VowelPartition partition) in new[] { ("4 experts", study.FourExperts), ("8 experts", study.EightExperts) })
         {
@@ -196,6 +197,14 @@ internal static class ClassicReport
         }
     }
 
+    private static void PrintDifference(string slowerName, VowelSystem slower, string fasterName, VowelSystem faster)
+    {
+        RunAverage difference = VowelStudy.Difference(slower, faster);
+        Line(difference.Count > 0
+            ? (FormattableString)$"  {slowerName} need {Figure(difference, 0)} epochs more than {fasterName} ({difference.Count} paired runs)"
+            : $"  {slowerName} against {fasterName}: in no run did both reach the criterion (--criterion, --max-epochs)");
+    }
+
     private static string PassesTo(ArmSystem system, double error)
     {
         int[] passes = [.. system.Runs.Select(run => run.PassesTo(error)).Where(count => count > 0)];
@@ -205,6 +214,11 @@ internal static class ClassicReport
 
     private static string Figure(RunAverage average, int digits)
     {
+        if (average.Count == 0)
+        {
+            return "none"; // for example of epochs when no run reached the criterion
+        }
+
         string format = "F" + digits.ToString(CultureInfo.InvariantCulture);
         string mean = average.Mean.ToString(format, CultureInfo.InvariantCulture);
         return double.IsFinite(average.StandardError) ? $"{mean} +- {average.StandardError.ToString(format, CultureInfo.InvariantCulture)}" : mean;

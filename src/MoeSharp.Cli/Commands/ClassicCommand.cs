@@ -32,9 +32,10 @@ internal static class ClassicCommand
         command.SetAction(parsed =>
         {
             VowelStudyOptions options = new() { Seed = parsed.GetValue(seed), Runs = parsed.GetValue(runs), Criterion = parsed.GetValue(criterion), MaxEpochs = parsed.GetValue(epochs) };
+            string? page = Page(parsed.GetValue(output), "vowels.html");
             using Interruption interruption = new();
             VowelStudy study = VowelStudy.Run(options, interruption.Token);
-            string? picture = Save(parsed.GetValue(output), "vowels.html", () => VowelPicture.Page(study));
+            string? picture = Save(page, () => VowelPicture.Page(study));
             if (parsed.GetValue(json))
             {
                 ClassicReport.WriteJson(study, picture);
@@ -78,9 +79,10 @@ internal static class ClassicCommand
                 OnlinePasses = parsed.GetValue(onlinePasses),
                 BatchPasses = parsed.GetValue(batchPasses),
             };
+            string? page = Page(parsed.GetValue(output), "arm.html");
             using Interruption interruption = new();
             ArmStudy study = ArmStudy.Run(options, interruption.Token);
-            string? picture = Save(parsed.GetValue(output), "arm.html", () => ArmPicture.Page(study));
+            string? picture = Save(page, () => ArmPicture.Page(study));
             if (parsed.GetValue(json))
             {
                 ClassicReport.WriteJson(study, picture);
@@ -110,16 +112,40 @@ internal static class ClassicCommand
         return branches;
     }
 
-    private static string? Save(string? folder, string name, Func<string> page)
+    // Where the page goes, tried before the runs: minutes of them would be lost.
+    private static string? Page(string? folder, string name)
     {
         if (folder is null)
         {
             return null;
         }
 
-        Directory.CreateDirectory(folder);
-        string path = Path.Combine(folder, name);
-        File.WriteAllText(path, page());
+        try
+        {
+            Directory.CreateDirectory(folder);
+            string path = Path.Combine(folder, name);
+            bool isThere = File.Exists(path);
+            File.OpenWrite(path).Dispose(); // an older page stays until there is a new one
+            if (!isThere)
+            {
+                File.Delete(path);
+            }
+
+            return path;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            throw new ConfigurationException($"--out {folder}: no page can be written there ({exception.Message}); name a folder that may be written to", exception);
+        }
+    }
+
+    private static string? Save(string? path, Func<string> page)
+    {
+        if (path is not null)
+        {
+            File.WriteAllText(path, page());
+        }
+
         return path;
     }
 }

@@ -6,6 +6,7 @@ using MoeSharp.Cli.Study;
 using MoeSharp.Cli.Training;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 using MoeSharp.Moe.Dispatch;
 using MoeSharp.Tokenization;
 
@@ -43,7 +44,15 @@ internal static class NeighboursCommand
         MoeConfig moe = files.Config.Moe ?? throw new ConfigurationException("the model has no experts; name one that has");
         if (moe.Router.DecodingRefusal is { } refusal)
         {
-            throw new ConfigurationException($"the router '{moe.Router.Name}' has no use for a capacity factor: {refusal}");
+            throw new ConfigurationException($"texts cannot be compared alone and in company with the router '{moe.Router.Name}': {refusal}");
+        }
+
+        // Places of GShard's own are for training passes; beside a capacity factor they would be refused.
+        moe = moe.Router is GShardRouterConfig gshard ? moe with { Router = gshard with { ExpertCapacity = null, GroupSize = null } } : moe;
+        double[] factors = parsed.GetValue(s_factors) ?? [];
+        if (Array.Exists(factors, factor => !(factor > 0) || !double.IsFinite(factor)))
+        {
+            throw new ConfigurationException($"--capacity-factor {string.Join(' ', factors.Select(factor => factor.ToString(CultureInfo.InvariantCulture)))}: give positive numbers, for example 1 1.25 2; the table begins without a limit anyway");
         }
 
         List<int[]> texts = Texts(parsed, files);
@@ -51,13 +60,8 @@ internal static class NeighboursCommand
         using WorkerPool workers = new(threads);
         using Interruption interruption = new();
         List<(double Factor, NeighbourInfluence Result)> rows = [];
-        foreach (double factor in (double[])[0, .. (parsed.GetValue(s_factors) ?? []).Order()])
+        foreach (double factor in (double[])[0, .. factors.Order()])
         {
-            if (factor < 0 || !double.IsFinite(factor))
-            {
-                throw new ConfigurationException($"--capacity-factor {factor} must be a positive number");
-            }
-
             ModelConfig config = files.Config with { Moe = moe with { Capacity = factor == 0 ? null : new CapacityRule { EvaluationFactor = factor } } };
             config.Validate("--capacity-factor");
             using LanguageModel model = new(config);
@@ -85,7 +89,7 @@ internal static class NeighboursCommand
             throw new ConfigurationException($"--texts {wanted} must be at least 2, --tokens {tokens} between 1 and the model's {files.Config.MaxPositionEmbeddings}");
         }
 
-        StudySource source = new() { Data = parsed.GetRequiredValue(s_data), MostTokens = checked(wanted * tokens * ShareOfLongTexts) };
+        StudySource source = new() { Data = parsed.GetRequiredValue(s_data), MostTokens = (int)Math.Min(int.MaxValue, (long)wanted * tokens * ShareOfLongTexts) };
         Tokenizer tokenizer = GgufTokenizer.LoadAny(files.Path);
         List<int[]> texts = [.. source.Read(tokenizer).Where(document => document.Inputs.Length >= tokens).Take(wanted).Select(document => document.Inputs[..tokens])];
         return texts.Count == wanted ? texts : throw new ConfigurationException($"--data holds {texts.Count} texts of {tokens} tokens, {wanted} are wanted; give more text, or lower --tokens or --texts");

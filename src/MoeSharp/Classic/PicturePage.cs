@@ -69,6 +69,11 @@ internal static class PicturePage
     /// <summary>Formats numbers with a point, whatever the machine's language.</summary>
     public static string Number(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
+    /// <summary>A figure of a table; a dash where there is none, for example the deviation of one run.</summary>
+    /// <param name="value">Figure.</param>
+    /// <param name="digits">Digits behind the point.</param>
+    public static string Figure(double value, int digits) => double.IsFinite(value) ? value.ToString("F" + digits.ToString(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture) : "-";
+
     private static string Cells(string tag, IEnumerable<string> cells) => string.Concat(cells.Select(cell => $"<{tag}>{Text(cell)}</{tag}>"));
 }
 

@@ -14,6 +14,45 @@ public sealed class ClassicCommandTests
     public void Wrong_input_exits_with_2(params string[] arguments) => Assert.Equal(CommandLine.WrongInput, CommandLine.Run(arguments));
 
     [Fact]
+    public void Runs_that_reach_nothing_and_runs_with_hardly_a_case_are_shown_without_figures_that_are_none()
+    {
+        string folder = Directory.CreateTempSubdirectory("moe-classic-").FullName;
+        try
+        {
+            MoeOutcome vowels = MoeProcess.Run(folder, "classic", "vowels", "--runs", "1", "--max-epochs", "2", "--out", folder);
+            Assert.Contains("in no run did both reach the criterion", vowels.Output, StringComparison.Ordinal);
+            MoeOutcome arm = MoeProcess.Run(folder, "classic", "arm", "--runs", "1", "--train-cases", "10", "--test-cases", "2", "--tree-passes", "1", "--online-passes", "1", "--batch-passes", "1", "--out", folder);
+            Assert.True(vowels.ExitCode == 0 && arm.ExitCode == 0, arm.Error);
+            foreach (string text in (string[])[vowels.Output, arm.Output, File.ReadAllText(Path.Combine(folder, "vowels.html")), File.ReadAllText(Path.Combine(folder, "arm.html"))])
+            {
+                Assert.DoesNotContain("NaN", text, StringComparison.Ordinal);
+            }
+
+            Assert.Contains("not reached", File.ReadAllText(Path.Combine(folder, "vowels.html")), StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void A_page_that_cannot_be_written_is_refused_before_the_runs()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            MoeOutcome outcome = MoeProcess.Run(Path.GetTempPath(), "classic", "vowels", "--runs", "10000", "--out", file); // would take hours
+            Assert.Equal(2, outcome.ExitCode);
+            Assert.Contains($"--out {file}", outcome.Error, StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
     public void Json_is_one_document_and_the_page_is_written()
     {
         string folder = Directory.CreateTempSubdirectory("moe-classic-").FullName;

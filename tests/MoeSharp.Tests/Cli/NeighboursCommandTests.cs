@@ -26,6 +26,10 @@ public sealed class NeighboursCommandTests : IDisposable
         Assert.Equal(JsonValueKind.Null, rows[0].GetProperty("capacity_factor").ValueKind);
         Assert.True(rows[1].GetProperty("drop_rate_together").GetDouble() > 0.3);
 
+        MoeOutcome wrong = MoeProcess.Run(_folder, "neighbours", "run", "--data", "text.jsonl", "--capacity-factor", "1", "0");
+        Assert.Equal(2, wrong.ExitCode);
+        Assert.Contains("--capacity-factor 1 0: give positive numbers", wrong.Error, StringComparison.Ordinal);
+
         MoeOutcome refused = MoeProcess.Run(_folder, "neighbours", "run", "--data", "text.jsonl", "--texts", "400");
         Assert.Equal(2, refused.ExitCode);
         Assert.Contains("400 are wanted", refused.Error, StringComparison.Ordinal);

@@ -39,15 +39,15 @@ public static class ArmPicture
         ["system", "numbers fitted", "relative error", "+-", "after the last pass", "passes", "+-"],
         study.Systems.Select(system => (IReadOnlyList<string>)
         [
-            system.Name, $"{system.Parameters}", PicturePage.Number($"{system.Lowest.Mean:F3}"), PicturePage.Number($"{system.Lowest.StandardError:F3}"),
-            PicturePage.Number($"{system.Last.Mean:F3}"), PicturePage.Number($"{system.Passes.Mean:F0}"), PicturePage.Number($"{system.Passes.StandardError:F0}"),
+            system.Name, $"{system.Parameters}", PicturePage.Figure(system.Lowest.Mean, 3), PicturePage.Figure(system.Lowest.StandardError, 3),
+            PicturePage.Figure(system.Last.Mean, 3), PicturePage.Figure(system.Passes.Mean, 0), PicturePage.Figure(system.Passes.StandardError, 0),
         ]));
 
     private static string Curves(ArmStudy study)
     {
         double least = study.Systems.Min(system => system.Runs[0].Lowest);
         int passes = study.Systems.Max(system => system.Runs[0].Errors.Count);
-        PlotArea area = new(56, 22, 590, 270, 1, Math.Max(passes, 2), least * 0.9, 1, IsLogarithmic: true);
+        PlotArea area = new(56, 22, 590, 270, 1, Math.Max(passes, 2), Math.Clamp(least * 0.9, 1e-6, 0.5), 1, IsLogarithmic: true); // with too few cases every error may be above 1
         StringBuilder svg = new();
         double[] ticks = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
         double[] passTicks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];

@@ -40,8 +40,8 @@ public static class VowelPicture
         ["system", "weights", "rate", "epochs", "+-", "train %", "test %", "+-", "reached"],
         study.Systems.Select(system => (IReadOnlyList<string>)
         [
-            system.Name, $"{system.Parameters}", $"{system.Rate}", PicturePage.Number($"{system.Epochs.Mean:F0}"), PicturePage.Number($"{system.Epochs.StandardError:F0}"),
-            PicturePage.Number($"{system.Train.Mean:F1}"), PicturePage.Number($"{system.Test.Mean:F1}"), PicturePage.Number($"{system.Test.StandardError:F1}"), $"{system.Epochs.Count} of {system.Runs.Count}",
+            system.Name, $"{system.Parameters}", $"{system.Rate}", PicturePage.Figure(system.Epochs.Mean, 0), PicturePage.Figure(system.Epochs.StandardError, 0),
+            PicturePage.Figure(system.Train.Mean, 1), PicturePage.Figure(system.Test.Mean, 1), PicturePage.Figure(system.Test.StandardError, 1), $"{system.Epochs.Count} of {system.Runs.Count}",
         ]));
 
     private static string Epochs(VowelStudy study)
@@ -56,7 +56,7 @@ public static class VowelPicture
             double middle = 16 + (row * RowHeight);
             double end = 130 + (430 * mean / most);
             svg.Append(PicturePage.Number($"<text x=\"122\" y=\"{middle + 4}\" text-anchor=\"end\">{study.Systems[row].Name}</text><rect class=\"bar\" x=\"130\" y=\"{middle - 9}\" width=\"{end - 130:F1}\" height=\"18\" rx=\"3\"/>"));
-            svg.Append(PicturePage.Number($"<line class=\"whisker\" x1=\"{end - (430 * error / most):F1}\" x2=\"{end + (430 * error / most):F1}\" y1=\"{middle}\" y2=\"{middle}\"/><text x=\"{572}\" y=\"{middle + 4}\">{mean:F0} epochs</text>"));
+            svg.Append(PicturePage.Number($"<line class=\"whisker\" x1=\"{end - (430 * error / most):F1}\" x2=\"{end + (430 * error / most):F1}\" y1=\"{middle}\" y2=\"{middle}\"/><text x=\"{572}\" y=\"{middle + 4}\">{(epochs.Count == 0 ? "not reached" : PicturePage.Number($"{mean:F0} epochs"))}</text>"));
         }
 
         return PicturePage.Drawing(660, 8 + (study.Systems.Count * RowHeight), "Epochs to the criterion, mean and two standard errors", svg.ToString());

@@ -13,8 +13,8 @@ public readonly record struct ClusterShape(int NumSlots, int NumGroups, int NumN
 /// <param name="DeviceLoads">Load of each device when replicas share their expert's load.</param>
 public sealed record ExpertPlacement(IReadOnlyList<int> ExpertOfSlot, IReadOnlyList<int> ReplicaCount, IReadOnlyList<double> DeviceLoads)
 {
-    /// <summary>The largest device load over the mean; 1 when balanced.</summary>
-    public double MaxOverMean => DeviceLoads.Max() / DeviceLoads.Average();
+    /// <summary>The largest device load over the mean; 1 when balanced, 0 without any load.</summary>
+    public double MaxOverMean => DeviceLoads.Average() is var mean && mean > 0 ? DeviceLoads.Max() / mean : 0;
 
     /// <summary>Replicates busy experts and spreads all over the devices, so that devices are about equally busy.</summary>
     /// <remarks>
