@@ -1,5 +1,3 @@
-using MoeSharp.Kernels.Formats;
-
 namespace MoeSharp.Kernels.Quantized;
 
 /// <summary>A format whose weights are scale * (code - zero) - minimum, with one scale per unit of 32 columns.</summary>
@@ -9,8 +7,6 @@ namespace MoeSharp.Kernels.Quantized;
 /// </remarks>
 internal unsafe interface IUnitCodes
 {
-    static abstract WeightFormat Format { get; }
-
     /// <summary>Bound on the codes as <see cref="Pair"/> gives them.</summary>
     static abstract CodeSize Size { get; }
 
@@ -45,11 +41,10 @@ internal unsafe interface IUnitCodes
         where F : unmanaged;
 
     /// <summary>Minima of a unit; called only if there are any.</summary>
-    static virtual F Minimum<L, V, F>(byte* scales, nint unit, int row)
+    static abstract F Minimum<L, V, F>(byte* scales, nint unit, int row)
         where L : struct, IUnitLanes<V, F>
         where V : unmanaged
-        where F : unmanaged =>
-        L.ZeroFloats;
+        where F : unmanaged;
 
     /// <summary>Stores one block of one row.</summary>
     /// <param name="block">The block as the file has it.</param>

@@ -4,7 +4,7 @@ using MoeSharp.Kernels.Formats;
 namespace MoeSharp.Kernels.Quantized;
 
 /// <summary>Strips of a format with one scale per unit: scales, then codes, both unit by unit.</summary>
-internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
+internal sealed unsafe class UnitLayout<C>(WeightFormat format) : StripLayout(format)
     where C : struct, IUnitCodes
 {
     private const int FewTokens = 4;
@@ -28,8 +28,8 @@ internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Pack(byte* rows, long rowBytes, int lane, int count, int columns, byte* strip)
     {
-        nint blocks = columns / C.Format.BlockLength();
-        int blockBytes = C.Format.BlockBytes();
+        nint blocks = columns / Format.BlockLength();
+        int blockBytes = Format.BlockBytes();
         byte* codes = strip + CodesOffset(columns);
         for (nint block = 0; block < blocks; block++)
         {
@@ -44,8 +44,8 @@ internal sealed unsafe class UnitLayout<C>() : StripLayout(C.Format)
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Unpack(byte* strip, int lane, int columns, byte* row)
     {
-        nint blocks = columns / C.Format.BlockLength();
-        int blockBytes = C.Format.BlockBytes();
+        nint blocks = columns / Format.BlockLength();
+        int blockBytes = Format.BlockBytes();
         byte* codes = strip + CodesOffset(columns);
         for (nint block = 0; block < blocks; block++)
         {
