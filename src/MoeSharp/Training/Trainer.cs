@@ -11,6 +11,7 @@ public sealed class Trainer
     private readonly TrainingLog _log;
     private readonly RunCheckpoints _checkpoints;
     private readonly CollapseWatch _watch;
+    private readonly RoutingHistory _history;
     private readonly ITrainingView _view;
     private readonly Func<TrainingState, double> _progress;
 
@@ -21,12 +22,13 @@ public sealed class Trainer
     /// <param name="log">Files that the numbers go to.</param>
     /// <param name="checkpoints">Where the run is saved.</param>
     /// <param name="watch">Who looks at the loads.</param>
+    /// <param name="history">What is kept of the routers' choices.</param>
     /// <param name="view">Who watches.</param>
     /// <param name="state">How far the run has come; the start for a new run.</param>
     /// <param name="progress">Share of the run that is done, 0 to 1; see <see cref="BudgetProgress"/>.</param>
-    public Trainer(TrainingConfig config, TrainingStep step, IHeldOut heldOut, TrainingLog log, RunCheckpoints checkpoints, CollapseWatch watch, ITrainingView view, TrainingState state, Func<TrainingState, double> progress)
+    public Trainer(TrainingConfig config, TrainingStep step, IHeldOut heldOut, TrainingLog log, RunCheckpoints checkpoints, CollapseWatch watch, RoutingHistory history, ITrainingView view, TrainingState state, Func<TrainingState, double> progress)
     {
-        (_config, _step, _heldOut, _log, _checkpoints, _watch, _view, _progress) = (config, step, heldOut, log, checkpoints, watch, view, progress);
+        (_config, _step, _heldOut, _log, _checkpoints, _watch, _history, _view, _progress) = (config, step, heldOut, log, checkpoints, watch, history, view, progress);
         State = state;
     }
 
@@ -44,9 +46,16 @@ public sealed class Trainer
             return true; // a finished run was resumed: all is measured and saved
         }
 
+        if (State.Step == 0)
+        {
+            _history.Pass(-1, 0, State);
+        }
+
         while (Progress() < 1)
         {
+            double before = Progress();
             Advance();
+            _history.Pass(before, Progress(), State);
             if (stop.IsCancellationRequested && Progress() < 1)
             {
                 Save();
@@ -91,7 +100,9 @@ public sealed class Trainer
     public void Finish()
     {
         Validate(0);
+        _history.Finish(State);
         Save();
+        _history.Forget();
     }
 
     /// <summary>Measures held-out text now.</summary>

@@ -2,12 +2,14 @@ using System.Text.Json.Serialization;
 using MoeSharp.Execution;
 using MoeSharp.Model;
 using MoeSharp.Model.Routers;
+using MoeSharp.Tensors;
 
 namespace MoeSharp.Training;
 
 /// <summary>Everything that decides what a training run computes; see <see cref="TrainingConfigJson"/> for how it is read.</summary>
 public sealed record TrainingConfig
 {
+    private const int MostLooks = 32; // shares of a run after which its choices are kept (arbitrary)
     private const int SmallestVocabulary = 258; // 256 bytes, begin of text, end of text
 
     /// <summary>The architecture; its vocabulary size is that of the tokenizer once that is known.</summary>
@@ -109,6 +111,7 @@ public sealed record TrainingConfig
         Require(Model is null || Batch.SequenceLength <= Model.MaxPositionEmbeddings, $"batch.sequence_length {Batch.SequenceLength} is longer than the model's max_position_embeddings {Model?.MaxPositionEmbeddings}; shorten it, or set model.max_position_embeddings");
         Require(Model is null || TrainingLimits.Of(Model).Count == 0, $"model_type '{Model?.ModelType}' cannot be trained: there is no backward pass for {(Model is null ? "" : string.Join(", ", TrainingLimits.Of(Model)))}. Train an architecture without");
         Require(Validation.EverySteps >= 0 && Validation.Tokens >= 0, "validation.every_steps and validation.tokens must not be negative");
+        Require(Validation.SaturationAt.Count <= MostLooks && Validation.SaturationAt.All(share => share is >= 0 and < 1), $"validation.saturation_at must be at most {MostLooks} shares of the run, at least 0 and below 1, for example [0.1, 0.5]");
         Require(Checkpoint.EverySteps >= 0, $"checkpoint.every_steps {Checkpoint.EverySteps} must not be negative");
         Require(Checkpoint.Keep >= 1, $"checkpoint.keep {Checkpoint.Keep} must be at least 1");
         Require(LogEverySteps >= 1, $"log_every_steps {LogEverySteps} must be at least 1");
@@ -277,11 +280,20 @@ public sealed record ScheduleConfig
 /// <summary>Measurements on held-out text.</summary>
 public sealed record ValidationConfig
 {
+    private readonly ValueList<double> _saturationAt = ValueList<double>.Empty;
+
     /// <summary>Steps between two measurements; 0 for one at the end only.</summary>
     public int EverySteps { get; init; } = 100;
 
     /// <summary>Most tokens that a measurement reads; 0 for all there are. The last measurement reads all.</summary>
     public int Tokens { get; init; } = 65536;
+
+    /// <summary>Shares of the run after which the choices of the routers are kept, to say at its end how soon they were the final ones (router saturation); empty for never.</summary>
+    public IReadOnlyList<double> SaturationAt
+    {
+        get => _saturationAt;
+        init => _saturationAt = new ValueList<double>(value);
+    }
 }
 
 /// <summary>Saving.</summary>

@@ -54,7 +54,7 @@ public sealed class TrainingSession : IDisposable
             CollapseWatch watch = new(config);
             watch.Restore(LoadLog.Read(run.Path)); // the log has cut off what comes again
             IHeldOut heldOut = source.OpenHeldOut(Model, config.Batch, step.Context);
-            Trainer = new Trainer(config, step, heldOut, log, checkpoints, watch, options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
+            Trainer = new Trainer(config, step, heldOut, log, checkpoints, watch, new RoutingHistory(run.Path, config.Validation.SaturationAt, heldOut, step.Context), options.View, state, options.Progress ?? Trainer.BudgetProgress(config));
         }
         catch
         {

@@ -22,6 +22,10 @@ public sealed class CompareCommandTests : IDisposable
         Assert.Equal(4, document.RootElement.GetProperty("finished").GetInt32());
         Assert.True(File.Exists(Path.Combine(_folder, "runs/compare-tiny/report.html")));
         Assert.True(File.Exists(Path.Combine(_folder, "runs/compare-tiny/report.md")));
+        MoeOutcome study = MoeProcess.Run(_folder, "study", "runs/compare-tiny/runs/pair-6-two-s2", "--data", "pair", "--tokens", "200", "--statistics-only", "--json");
+        Assert.True(study.ExitCode == 0, study.Error);
+        using JsonDocument studied = JsonDocument.Parse(study.Output);
+        Assert.Equal([0L, 1, 2, 3, 4, 5, 6], studied.RootElement.GetProperty("router_saturation").EnumerateArray().Select(point => point.GetProperty("step").GetInt64()));
     }
 
     [Fact]

@@ -20,7 +20,7 @@ public sealed class CollapseWatchTests : IDisposable
     [InlineData(8, 2, 2.5)]
     [InlineData(4, 1, 2.5)]
     [InlineData(63, 7, 4)]
-    [InlineData(2, 2, 1)] // both always: no imbalance is possible
+    [InlineData(4, 2, 2)] // half-way is 1.5, which is no collapse
     public void Crowded_is_half_way_to_all_tokens_at_the_same_experts(int experts, int topK, double expected) =>
         Assert.Equal(expected, LoadCollapse.CrowdedAbove(experts, topK));
 

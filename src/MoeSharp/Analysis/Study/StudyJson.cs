@@ -1,4 +1,5 @@
 using System.Text.Json;
+using MoeSharp.Training;
 
 namespace MoeSharp.Analysis.Study;
 

@@ -1,5 +1,6 @@
 using MoeSharp.Execution;
 using MoeSharp.Model;
+using MoeSharp.Training;
 
 namespace MoeSharp.Analysis.Study;
 

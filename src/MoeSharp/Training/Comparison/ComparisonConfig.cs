@@ -36,6 +36,12 @@ public sealed record ComparisonConfig
     /// <summary>Name of the architecture whose parameters the others must match, and which they are compared with.</summary>
     public required string Reference { get; init; }
 
+    /// <summary>Shares of every run after which the choices of its routers are kept, for the curve of router saturation; empty for none.</summary>
+    public IReadOnlyList<double> History { get; init; } = DefaultHistory;
+
+    /// <summary>What is kept where a file does not say: enough points for a curve, at a cost below that of a few steps.</summary>
+    public static IReadOnlyList<double> DefaultHistory { get; } = [0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8];
+
     /// <summary>Largest share by which parameters may differ from the reference's.</summary>
     public double Tolerance { get; init; } = 0.01;
 }

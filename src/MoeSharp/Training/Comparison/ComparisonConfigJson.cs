@@ -89,6 +89,7 @@ public static class ComparisonConfigJson
             Steps = [.. (reader.Ints("steps") ?? []).Select(steps => (long)steps)],
             Seeds = [.. (reader.Ints("seeds") ?? []).Select(seed => SeedOf(seed, "seeds", reader.Problems))],
             Tolerance = reader.Number("tolerance", 0.01),
+            History = reader.List("history", JsonValueKind.Number) is { } history ? [.. history.Select(share => share.GetDouble())] : ComparisonConfig.DefaultHistory,
         };
     }
 
@@ -229,6 +230,11 @@ public static class ComparisonConfigJson
         foreach (string name in names.Concat(config.Corpora.Select(corpus => corpus.Name)))
         {
             Require(name.Length is > 0 and <= 60 && name.All(character => char.IsAsciiLetterOrDigit(character) || character is '-' or '_' or '.') && name[0] != '.', $"the name '{name}' becomes a folder; use letters, digits, '-', '_' and '.'");
+        }
+
+        if (config.Training["validation"]?["saturation_at"] is not null)
+        {
+            problems.Add("training.validation.saturation_at is the comparison's own: give history beside training");
         }
 
         foreach (string key in s_ownSections.Where(config.Training.ContainsKey))

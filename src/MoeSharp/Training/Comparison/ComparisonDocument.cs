@@ -74,6 +74,16 @@ public static class ComparisonDocument
         WriteMean(json, "idle_experts", row.IdleExperts);
         json.WriteNumber("collapsed_runs", row.NumCollapsed);
         json.WriteNumber("recovered_runs", row.NumRecovered);
+        json.WriteStartArray("router_saturation");
+        foreach ((long step, double share) in row.Saturation)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("step", step);
+            Number(json, "share", share);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
         json.WriteStartArray("runs");
         foreach (RunOutcome run in row.Runs)
         {

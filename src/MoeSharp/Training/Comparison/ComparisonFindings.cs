@@ -6,6 +6,7 @@ namespace MoeSharp.Training.Comparison;
 /// <summary>Says in words what a comparison shows, and what may not be concluded from it. Every sentence follows from the figures.</summary>
 public static class ComparisonFindings
 {
+    private const double EarlyShare = 0.1; // of a run
     private const double NotableCost = 0.05; // of seconds: less is not worth a sentence (arbitrary)
 
     /// <summary>What the figures show, a sentence or two each.</summary>
@@ -19,6 +20,7 @@ public static class ComparisonFindings
             AddDifferences(sentences, condition, place);
             AddCosts(sentences, condition, place);
             AddLoads(sentences, condition, place);
+            AddSaturation(sentences, condition, place);
         }
 
         AddTrends(sentences, result);
@@ -147,6 +149,20 @@ public static class ComparisonFindings
             sentences.Add(row.NumCollapsed > 0
                 ? string.Create(CultureInfo.InvariantCulture, $"{place}{title} collapsed in {row.NumCollapsed} of {Runs(runs)}: over all held-out data at the end {Idle(row)} and the fullest expert of the worst layer gets {row.LoadMaxOverMean.Mean:0.0} times the mean (means of the runs). {CollapseWords.Advice(row.Runs[0].Run.Config)}")
                 : $"{place}{title} had collapsed experts on the way in {row.NumRecovered} of {Runs(runs)}; at the end none has.");
+        }
+    }
+
+    private static void AddSaturation(List<string> sentences, ConditionResult condition, string place)
+    {
+        long early = (long)(condition.Condition.Steps * EarlyShare);
+        string[] parts = [.. condition.Rows.Where(row => row.Saturation.Count > 1).Select(row =>
+        {
+            (long step, double share) = row.Saturation.MinBy(point => Math.Abs(point.Step - early));
+            return string.Create(CultureInfo.InvariantCulture, $"{row.Architecture.Title} {100 * share:0} % at step {step}");
+        })];
+        if (parts.Length > 0)
+        {
+            sentences.Add($"{place}Choices of experts on held-out data that were already the final ones (router saturation): {string.Join(", ", parts)}.");
         }
     }
 

@@ -95,7 +95,7 @@ public sealed class ComparisonPlan
 
     private static TrainingConfig Configure(ComparisonConfig config, ComparisonCondition condition, ComparedArchitecture architecture, ulong seed, ComparisonSources sources)
     {
-        JsonObject own = new() { ["budget"] = new JsonObject { ["steps"] = condition.Steps, ["tokens"] = null, ["minutes"] = null }, ["seed"] = seed };
+        JsonObject own = new() { ["budget"] = new JsonObject { ["steps"] = condition.Steps, ["tokens"] = null, ["minutes"] = null }, ["seed"] = seed, ["validation"] = new JsonObject { ["saturation_at"] = new JsonArray([.. config.History.Select(share => (JsonNode)share)]) } };
         if (condition.Corpus.Language is { } language)
         {
             int rows = language.LineTokens - 1; // of a line: its last token is only a target

@@ -125,6 +125,7 @@ public static class ComparisonReport
         page.Append(IntervalChart.Draw("Paired differences, nats (below 0 the first is better)", gaps, showsZero: true));
         page.Append(LineChart.Draw($"{name} on held-out data, nats, over tokens", "tokens", Curves(result, condition, point => point.Point.Tokens), fromZero: false, isLogarithmic: true));
         page.Append(LineChart.Draw($"{name} on held-out data, nats, over seconds of one thread", "seconds", Curves(result, condition, point => point.Point.Step * point.StepSeconds), fromZero: false, isLogarithmic: true));
+        page.Append(LineChart.Draw("Router saturation: share of the choices on held-out data that are already the final ones", "steps", Saturation(result, condition), fromZero: true));
         page.Append("</div>\n");
         foreach (ReportTable table in Tables(condition))
         {
@@ -156,6 +157,9 @@ public static class ComparisonReport
 
         return series;
     }
+
+    private static ChartSeries[] Saturation(ComparisonResult result, ConditionResult condition) =>
+        [.. condition.Rows.Select(row => new ChartSeries(row.Architecture.Title, StyleOf(result, row), [.. row.Saturation.Select(point => new ChartPoint(point.Step, point.Share))]))];
 
     private static string StyleOf(ComparisonResult result, ArchitectureResult row)
     {

@@ -55,6 +55,10 @@ public sealed record ArchitectureResult(ArchitectureSize Size, IReadOnlyList<Run
     /// <summary>Experts of all layers with less than a hundredth of an even load over all held-out data at the end.</summary>
     public SampleMean IdleExperts { get; } = SampleMean.Of([.. Loads(Runs).Select(load => (double)load.NumIdle)]);
 
+    /// <summary>Mean router saturation of the runs, by step; empty where it was not kept.</summary>
+    public IReadOnlyList<(long Step, double Share)> Saturation { get; } =
+        [.. Runs.SelectMany(run => run.Saturation).GroupBy(point => point.Step).OrderBy(group => group.Key).Select(group => (group.Key, group.Average(point => point.Mean)))];
+
     /// <summary>Runs that end with a collapsed layer.</summary>
     public int NumCollapsed { get; } = Loads(Runs).Count(load => load.NumCollapsedLayers > 0);
 

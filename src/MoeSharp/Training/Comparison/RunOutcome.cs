@@ -28,6 +28,9 @@ public sealed record RunOutcome
     /// <summary>Loads over all held-out data at the end; null without experts, or where they were not measured.</summary>
     public required LoadSummary? Load { get; init; }
 
+    /// <summary>How soon the routers' choices were the final ones; empty where that was not kept.</summary>
+    public IReadOnlyList<SaturationPoint> Saturation { get; init; } = [];
+
     /// <summary>What was said about collapsed experts during the run.</summary>
     public required IReadOnlyList<string> Alarms { get; init; }
 
@@ -68,6 +71,7 @@ public sealed record RunOutcome
             StepSeconds = Median([.. steps.Select(line => Number(line, "seconds"))]),
             Load = LoadOf(measured[^1]),
             Alarms = MetricsLog.Alarms(lines),
+            Saturation = RoutingHistory.Read(folder),
         };
     }
 

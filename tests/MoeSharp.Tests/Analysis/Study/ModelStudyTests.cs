@@ -4,6 +4,7 @@ using MoeSharp.Execution;
 using MoeSharp.Inference;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
+using MoeSharp.Training;
 using MoeSharp.Model.Routers;
 using MoeSharp.Moe.Dispatch;
 
@@ -204,8 +205,8 @@ public sealed class ModelStudyTests
         using StudyBench early = new(seed: 1);
         using StudyBench late = new(seed: 2);
         StudyText text = StudyBench.Text();
-        RouterChoices first = RouterChoices.Of(early.Model, text, early.Workers, TestContext.Current.CancellationToken);
-        RouterChoices last = RouterChoices.Of(late.Model, text, late.Workers, TestContext.Current.CancellationToken);
+        RouterChoices first = RouterSaturation.ChoicesOf(early.Model, text, early.Workers, TestContext.Current.CancellationToken);
+        RouterChoices last = RouterSaturation.ChoicesOf(late.Model, text, late.Workers, TestContext.Current.CancellationToken);
         Assert.Equal([1, 1], last.Against(7, last).Shares);
         SaturationPoint point = first.Against(3, last);
         List<SeenRow> mine = early.Rows(text);

@@ -66,6 +66,7 @@ public sealed class ComparisonConfigTests : IDisposable
     [InlineData("\"factors\": 1", "\"factor\": 1", "unknown key 'corpora.pair.factor'")]
     [InlineData("\"kind\": \"pair\"", "\"kind\": \"poem\"", "'poem' is not supported")]
     [InlineData("\"log_every_steps\": 1", "\"seed\": 1", "training.seed")]
+    [InlineData("\"validation\": { \"every_steps\": 2,", "\"validation\": { \"saturation_at\": [0.5], \"every_steps\": 2,", "give history")]
     [InlineData("\"pair\": {", "\"a/b\": {", "becomes a folder")]
     [InlineData("\"title\": \"Tiny & quick\"", "\"title\": 3", "title is 3")]
     [InlineData("{\n  \"title\"", "[{\n  \"title\"", "not valid JSON")]
@@ -80,6 +81,7 @@ public sealed class ComparisonConfigTests : IDisposable
     [Theory]
     [InlineData("\"moe_intermediate_size\": 16 }", "\"moe_intermediate_size\": 16 }, \"schedule\": { \"learning_rat\": 1 }", "schedule.learning_rat")]
     [InlineData("\"moe_intermediate_size\": 16 }", "\"moe_intermediate_size\": 16, \"num_expert\": 3 }", "num_expert")]
+    [InlineData("\"reference\"", "\"history\": [1], \"reference\"", "saturation_at must be")]
     public void A_wrong_training_setting_is_named_with_its_architecture(string text, string replacement, string expected)
     {
         string message = Assert.Throws<ConfigurationException>(() => _tiny.Plan(TinyComparison.Json.Replace(text, replacement, StringComparison.Ordinal))).Message;

@@ -38,6 +38,31 @@ public sealed class ComparisonRunnerTests : IDisposable
         Assert.Contains("pair-6-one-s2 from 3", second.Events);
         Assert.DoesNotContain("pair-6-two-s2 finished", second.Events);
         Assert.Equal(Scores(plan, "whole"), Scores(plan, "parts"));
+        Assert.Equal(Saturation(plan, "whole"), Saturation(plan, "parts"));
+    }
+
+    [Fact]
+    public void Saturation_of_the_routers_is_kept_and_changes_nothing_else()
+    {
+        ComparisonPlan plan = _tiny.Plan();
+        ComparisonPlan without = _tiny.Plan(TinyComparison.Json.Replace("\"reference\"", "\"history\": [], \"reference\"", StringComparison.Ordinal));
+        Run(plan, "with", jobs: 2);
+        Run(without, "without", jobs: 2);
+
+        IReadOnlyList<RunOutcome> outcomes = ComparisonRunner.ReadFinished(plan, Path.Combine(_tiny.Folder, "with"));
+        Assert.All(outcomes, outcome =>
+        {
+            Assert.Equal([0L, 1, 2, 3, 4, 5, 6], outcome.Saturation.Select(point => point.Step)); // several shares fall into the first step
+            Assert.Equal(1, outcome.Saturation[^1].Mean);
+            Assert.All(outcome.Saturation, point => Assert.InRange(point.Mean, 0.01, 1));
+            Assert.False(Directory.Exists(Path.Combine(ComparisonRunner.FolderOf(Path.Combine(_tiny.Folder, "with"), outcome.Run), "choices")));
+        });
+        Assert.Contains(outcomes, outcome => outcome.Saturation[0].Mean < 1);
+        Assert.Equal(Scores(without, "without"), Scores(plan, "with"));
+        Assert.All(ComparisonRunner.ReadFinished(without, Path.Combine(_tiny.Folder, "without")), outcome => Assert.Empty(outcome.Saturation));
+        ComparisonResult result = new(plan, outcomes, [], 2);
+        Assert.Contains("Router saturation", ComparisonReport.Page(result), StringComparison.Ordinal);
+        Assert.Contains(ComparisonFindings.Conclusions(result), line => line.Contains("router saturation): Two of four ", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -131,6 +156,8 @@ public sealed class ComparisonRunnerTests : IDisposable
         view ??= new CountingView();
         return new ComparisonRunner(plan, _tiny.Sources(), Path.Combine(_tiny.Folder, name), view, TimeProvider.System).Run([.. plan.Runs], jobs, view.Stop);
     }
+
+    private double[] Saturation(ComparisonPlan plan, string name) => [.. ComparisonRunner.ReadFinished(plan, Path.Combine(_tiny.Folder, name)).SelectMany(outcome => outcome.Saturation.SelectMany(point => point.Shares))];
 
     private double[] Scores(ComparisonPlan plan, string name) => [.. ComparisonRunner.ReadFinished(plan, Path.Combine(_tiny.Folder, name)).Select(outcome => outcome.Score)];
 }

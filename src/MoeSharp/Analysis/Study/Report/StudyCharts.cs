@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using MoeSharp.Training.Report;
+using MoeSharp.Training;
 
 namespace MoeSharp.Analysis.Study.Report;
 
