@@ -1,3 +1,4 @@
+using System.Buffers;
 using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
 
@@ -134,13 +135,18 @@ public sealed class GgufFile : IDisposable
             throw new ArgumentException($"{Path}: range {first}+{values.Length} is not whole blocks of {blockLength} inside tensor {SafetensorsHeader.Shown(name)} of {tensor.Length} elements", nameof(first));
         }
 
-        const int Piece = 1 << 24; // elements at a time: a span of bytes holds at most 2^31-1
+        // Copied, not mapped: a file that is cut off while it is read is an error then, and not the end of the process.
+        const int Piece = 1 << 16; // elements at a time; a multiple of every block
+        byte[] bytes = ArrayPool<byte>.Shared.Rent((int)tensor.Format.RowBytes(Math.Min(Piece, values.Length)));
         for (int done = 0; done < values.Length; done += Piece)
         {
             Span<float> piece = values.Slice(done, Math.Min(Piece, values.Length - done));
-            long offset = (first + done) / blockLength * tensor.Format.BlockBytes();
-            BlockDecoder.Decode(tensor.Format, Bytes(tensor, offset, (int)tensor.Format.RowBytes(piece.Length)), piece);
+            Span<byte> stored = bytes.AsSpan(0, (int)tensor.Format.RowBytes(piece.Length));
+            Read(tensor, (first + done) / blockLength * tensor.Format.BlockBytes(), stored);
+            BlockDecoder.Decode(tensor.Format, stored, piece);
         }
+
+        ArrayPool<byte>.Shared.Return(bytes);
     }
 
     /// <inheritdoc/>

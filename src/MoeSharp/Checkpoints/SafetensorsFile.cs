@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
@@ -80,6 +81,7 @@ public sealed class SafetensorsFile : IDisposable
     /// <param name="values">= elements from there on.</param>
     /// <exception cref="FileFormatException">There is no such tensor, or its format is not a float that is read.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range leaves the tensor.</exception>
+    /// <exception cref="IOException">The file cannot be read, or has become shorter since it was opened.</exception>
     public void ReadFloats(string name, long first, Span<float> values)
     {
         SafetensorsTensor tensor = Tensor(name);
@@ -91,13 +93,18 @@ public sealed class SafetensorsFile : IDisposable
             throw new ArgumentOutOfRangeException(nameof(first), $"{Path}: range {first}+{values.Length} leaves tensor {SafetensorsHeader.Shown(name)} of {tensor.Length} elements");
         }
 
-        const int Block = 1 << 24; // elements per piece: a span of bytes holds at most 2^31-1
+        // Copied, not mapped: a file that is cut off while it is read is an error then, and not the end of the process.
+        const int Block = 1 << 16; // elements per piece
+        byte[] bytes = ArrayPool<byte>.Shared.Rent(Math.Min(Block, values.Length) * width);
         for (int done = 0; done < values.Length; done += Block)
         {
             Span<float> piece = values.Slice(done, Math.Min(Block, values.Length - done));
-            ReadOnlySpan<byte> bytes = _mapping.Slice(_dataBegin + tensor.Begin + ((first + done) * width), piece.Length * width);
-            BlockDecoder.Decode(format, bytes, piece);
+            Span<byte> stored = bytes.AsSpan(0, piece.Length * width);
+            _mapping.Read(_dataBegin + tensor.Begin + ((first + done) * width), stored);
+            BlockDecoder.Decode(format, stored, piece);
         }
+
+        ArrayPool<byte>.Shared.Return(bytes);
     }
 
     /// <summary>Copies part of a tensor as it is stored.</summary>
@@ -133,9 +140,11 @@ public sealed class SafetensorsFile : IDisposable
         }
 
         int width = tensor.Type.Bits() / 8;
+        Span<byte> bytes = stackalloc byte[sizeof(long)];
+        bytes = bytes[..Math.Min(width, bytes.Length)]; // wider ones are no integers
         for (int i = 0; i < values.Length; i++)
         {
-            ReadOnlySpan<byte> bytes = _mapping.Slice(_dataBegin + tensor.Begin + ((long)i * width), width);
+            _mapping.Read(_dataBegin + tensor.Begin + ((long)i * width), bytes);
             values[i] = tensor.Type switch
             {
                 SafetensorsType.Bool or SafetensorsType.U8 => bytes[0],

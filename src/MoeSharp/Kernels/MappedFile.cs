@@ -6,6 +6,7 @@ namespace MoeSharp.Kernels;
 /// <summary>A file mapped read-only into memory; pages are read when touched and may be dropped again, so files larger than memory work.</summary>
 public sealed unsafe class MappedFile : IDisposable
 {
+    private readonly string _path;
     private readonly SafeFileHandle _handle;
     private readonly MemoryMappedFile? _file;
     private readonly MemoryMappedViewAccessor? _view;
@@ -15,6 +16,7 @@ public sealed unsafe class MappedFile : IDisposable
     /// <exception cref="IOException">The file cannot be opened.</exception>
     public MappedFile(string path)
     {
+        _path = path;
         _handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
         Length = RandomAccess.GetLength(_handle);
         if (Length == 0)
@@ -65,7 +67,7 @@ public sealed unsafe class MappedFile : IDisposable
         for (int done = 0; done < bytes.Length;)
         {
             int count = RandomAccess.Read(_handle, bytes[done..], offset + done);
-            done += count > 0 ? count : throw new IOException($"the file has become shorter than the {Length} bytes that it had when it was opened");
+            done += count > 0 ? count : throw new IOException($"{_path} has become shorter than the {Length} bytes that it had when it was opened; leave it alone until it is read");
         }
     }
 

@@ -51,6 +51,26 @@ public sealed class SafetensorsFileTests
     }
 
     [Fact]
+    public void A_file_that_is_cut_off_while_it_is_open_is_an_error_and_not_the_end_of_the_process()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Skip("Windows does not let a file be cut off while it is mapped");
+        }
+
+        using TemporaryFolder folder = new();
+        string path = Write(folder, """{"x":{"dtype":"F32","shape":[65536],"data_offsets":[0,262144]},"n":{"dtype":"I64","shape":[1],"data_offsets":[262144,262152]}}""", new byte[262152]);
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        using (FileStream cut = new(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete))
+        {
+            cut.SetLength(8192);
+        }
+
+        Assert.Contains(path, Assert.Throws<IOException>(() => file.ReadFloats("x", new float[65536])).Message, StringComparison.Ordinal);
+        Assert.Throws<IOException>(() => file.ReadIntegers("n", new long[1]));
+    }
+
+    [Fact]
     public void Half_precision_covers_every_code()
     {
         using TemporaryFolder folder = new();
