@@ -52,33 +52,31 @@ internal sealed class ExportArguments
         string path = ModelArguments.FindPath(parsed.GetRequiredValue(_model));
         string target = parsed.GetRequiredValue(_out);
         int threads = RunOptions.CheckThreads(parsed.GetValue(_threads));
+        (string? text, string? check) = (calibrates ? parsed.GetValue(_calibrate) : null, parsed.GetValue(_check));
+        (int textTokens, int checkTokens) = (calibrates ? Positive(parsed, _calibrateTokens) : 0, Positive(parsed, _checkTokens));
         ModelExport.CheckTarget(target, weights);
-        foreach (Option<string?> option in calibrates ? (Option<string?>[])[_calibrate, _check] : [_check])
-        {
-            RequireText(parsed.GetValue(option));
-        }
-
+        RequireTokens(path, [.. new[] { text, check }.OfType<string>()]);
         using Interruption interruption = new();
-        CalibrationResult calibration = calibrates && parsed.GetValue(_calibrate) is { } text
-            ? Calibrate(path, text, Positive(parsed, _calibrateTokens), threads, interruption.Token)
-            : new CalibrationResult(null, 0);
+        CalibrationResult calibration = text is null ? new CalibrationResult(null, 0) : Calibrate(path, text, textTokens, threads, interruption.Token);
         using ModelFiles files = ModelFiles.Open(path);
         LoadProgressLine progress = new("writing");
         ExportReport report = ModelExport.Write(files, target, new ExportOptions { Weights = weights, Importance = calibration.Importance, Threads = threads, Progress = progress.Show }, interruption.Token);
         progress.Finish();
-        LogitDistance? distance = parsed.GetValue(_check) is { } check ? Compare(path, target, check, Positive(parsed, _checkTokens), threads, interruption.Token) : null;
+        LogitDistance? distance = check is null ? null : Compare(path, target, check, checkTokens, threads, interruption.Token);
         ExportReceipt receipt = new(path, files.Config, weights, report, calibration.Tokens, distance);
         receipt.Save();
         parsed.InvocationConfiguration.Output.Write(parsed.GetValue(_json) ? receipt.ToJson() : receipt.ToText());
         return CommandLine.Done;
     }
 
-    // Asked before hours of work.
-    private static void RequireText(string? path)
+    // Asked before hours of work, after which the new file would be there and its receipt would not.
+    private static void RequireTokens(string model, IReadOnlyList<string> texts)
     {
-        if (path is not null)
+        string[] contents = [.. texts.Select(text => TextFile.Read(text))];
+        Tokenizer? tokenizer = texts.Count == 0 ? null : GgufTokenizer.LoadAny(model);
+        for (int index = 0; index < contents.Length; index++)
         {
-            _ = TextFile.Read(path);
+            _ = Tokens(tokenizer!, contents[index], texts[index]); // there is one where there are texts
         }
     }
 
@@ -145,11 +143,14 @@ internal sealed class ExportArguments
 
     private static int[] Tokens(OpenedModel opened, string path, int most)
     {
-        string text = TextFile.Read(path);
-        int[] tokens = opened.LoadTokenizer().Encode(text, addSpecialTokens: true);
-        return tokens.Length > 0
-            ? tokens[..Math.Min(most, tokens.Length)]
-            : throw new ConfigurationException($"{path} has no text");
+        int[] tokens = Tokens(opened.LoadTokenizer(), TextFile.Read(path), path);
+        return tokens[..Math.Min(most, tokens.Length)];
+    }
+
+    private static int[] Tokens(Tokenizer tokenizer, string text, string path)
+    {
+        int[] tokens = tokenizer.Encode(text, addSpecialTokens: true);
+        return text.Length > 0 && tokens.Length > 0 ? tokens : throw new ConfigurationException($"{path} has no text. Give some of the kind that the model is for.");
     }
 
     private readonly record struct CalibrationResult(ColumnImportance? Importance, int Tokens);

@@ -66,6 +66,21 @@ public sealed class ExportCommandTests : IDisposable
         Assert.False(File.Exists(Path.Combine(_folder, "new.gguf")));
     }
 
+    [Theory]
+    [InlineData("--check-tokens 0", "--check-tokens must be at least 1")]
+    [InlineData("--calibrate empty.txt", "empty.txt has no text")]
+    [InlineData("--check empty.txt", "empty.txt has no text")]
+    public void Quantize_checks_its_texts_before_the_new_file_is_there(string arguments, string problem)
+    {
+        string model = SaveModel();
+        File.WriteAllText(Path.Combine(_folder, "empty.txt"), "");
+        MoeOutcome result = MoeProcess.Run(_folder, ["quantize", model, "--weights", "q8_0", "--out", "new.gguf", .. arguments.Split(' ')]);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(problem, result.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(_folder, "new.gguf")));
+    }
+
     [Fact]
     public void Help_tells_what_formats_and_activations_are_about()
     {
