@@ -18,6 +18,8 @@ internal static class CommandLine
     /// <summary>Interrupted by the user, after saving.</summary>
     public const int Interrupted = 130;
 
+    private const string JsonOption = "--json";
+
     /// <summary>Parses the arguments, runs the verb and turns errors into one message and an exit code.</summary>
     public static int Run(string[] args)
     {
@@ -36,32 +38,49 @@ internal static class CommandLine
             }
 
             Console.Error.WriteLine("Run 'moe --help', or 'moe VERB --help', for what there is.");
-            return WrongInput;
+            return Failure(string.Join(' ', parsed.Errors.Select(error => error.Message)), WrongInput, args.Contains(JsonOption) && JsonOf(parsed) is not null);
         }
 
+        bool isJson = JsonOf(parsed) is { } json && parsed.GetValue(json);
         try
         {
             return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
         }
-        catch (Exception exception) when (exception is ConfigurationException or FileFormatException)
-        {
-            Console.Error.WriteLine($"moe: {exception.Message}");
-            return WrongInput;
-        }
-        catch (MoeSharpException exception)
-        {
-            Console.Error.WriteLine($"moe: {exception.Message}");
-            return Failed;
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            Console.Error.WriteLine($"moe: {exception.Message}");
-            return Failed;
-        }
         catch (OperationCanceledException)
         {
-            return Interrupted;
+            return Failure("interrupted", Interrupted, isJson);
         }
+        catch (Exception exception) when (exception is MoeSharpException or IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"moe: {exception.Message}");
+            return Failure(exception.Message, exception is ConfigurationException or FileFormatException ? WrongInput : Failed, isJson);
+        }
+    }
+
+    private static Option<bool>? JsonOf(ParseResult parsed) => parsed.CommandResult.Command.Options.OfType<Option<bool>>().FirstOrDefault(option => option.Name == JsonOption);
+
+    // A program that reads the output finds a document there in any case.
+    private static int Failure(string message, int exitCode, bool isJson)
+    {
+        if (isJson)
+        {
+            try
+            {
+                JsonDocumentOutput.Write(json =>
+                {
+                    json.WriteStartObject();
+                    json.WriteString("error", message);
+                    json.WriteNumber("exit_code", exitCode);
+                    json.WriteEndObject();
+                });
+            }
+            catch (IOException)
+            {
+                // Nobody reads any more; the message stands on standard error.
+            }
+        }
+
+        return exitCode;
     }
 
     private static IEnumerable<Command> Verbs()

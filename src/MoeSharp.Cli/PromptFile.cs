@@ -34,6 +34,7 @@ internal static class PromptFile
     /// <returns>The exit code.</returns>
     public static int Run(Engine engine, IReadOnlyList<int[]> prompts, GenerationOptions options, int defaultMaxTokens, int parallel, CancellationToken cancellation)
     {
+        RequireRoom(engine, prompts, options.MaxTokens ?? 1);
         Queue<(Generation Generation, ulong Seed)> open = new();
         long started = System.Diagnostics.Stopwatch.GetTimestamp();
         long tokens = 0;
@@ -57,6 +58,18 @@ internal static class PromptFile
         double seconds = System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds;
         Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{prompts.Count} texts of {tokens} tokens in {seconds:F1} s, {tokens / seconds:F1} tokens/s, {parallel} at once"));
         return CommandLine.Done;
+    }
+
+    // Asked before the first text: a prompt that does not fit must not be found after hours of others.
+    private static void RequireRoom(Engine engine, IReadOnlyList<int[]> prompts, int maxTokens)
+    {
+        for (int n = 0; n < prompts.Count; n++)
+        {
+            if (prompts[n].Length > engine.ContextLength - (long)maxTokens)
+            {
+                throw new ConfigurationException($"prompt {n + 1} of the file has {prompts[n].Length} tokens and is to be continued by {maxTokens} or more, but the context holds {engine.ContextLength}. Shorten it, or ask for fewer tokens.");
+            }
+        }
     }
 
     private static string Parse(string line, string place)

@@ -40,10 +40,23 @@ internal static class BenchCommand
     private static string[] Names(ArgumentResult result) =>
         [.. result.Tokens.SelectMany(token => token.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
 
-    private static int[] Counts(ArgumentResult result) =>
-        [.. Names(result).Select(name => int.TryParse(name, CultureInfo.InvariantCulture, out int count) && count > 0
-            ? count
-            : throw new ConfigurationException($"--batch {name} is not a count. Use whole numbers from 1, separated by commas."))];
+    private static int[] Counts(ArgumentResult result)
+    {
+        List<int> counts = [];
+        foreach (string name in Names(result))
+        {
+            if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int count) && count > 0)
+            {
+                counts.Add(count);
+            }
+            else
+            {
+                result.AddError($"--batch {name} is not a count. Use whole numbers from 1, separated by commas."); // an exception would leave the parser
+            }
+        }
+
+        return [.. counts];
+    }
 
     private static int Run(string suite, BenchOptions options, bool asJson)
     {

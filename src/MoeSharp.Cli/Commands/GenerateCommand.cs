@@ -90,7 +90,7 @@ internal static class GenerateCommand
 
             return CommandLine.Done;
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (!json)
         {
             emit("\n");
             return CommandLine.Interrupted;

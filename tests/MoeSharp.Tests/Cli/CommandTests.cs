@@ -137,6 +137,36 @@ public sealed class CommandTests : IDisposable
     }
 
     [Theory]
+    [InlineData("generate --model nowhere --prompt x --json", "nowhere", 2)]
+    [InlineData("generate --model nowhere --prompts nowhere.jsonl --json", "nowhere.jsonl", 2)]
+    [InlineData("inspect nano --json --nothing", "--nothing", 2)]
+    [InlineData("compare nowhere.json --json", "nowhere.json", 2)]
+    [InlineData("verify nowhere --json", "nowhere", 2)]
+    [InlineData("bench quantized --batch x --json", "--batch x", 2)]
+    public void With_json_a_failure_is_a_document_too(string arguments, string part, int exitCode)
+    {
+        MoeOutcome result = Run(arguments.Split(' '));
+
+        Assert.Equal(exitCode, result.ExitCode);
+        Assert.Contains(part, result.Error, StringComparison.Ordinal);
+        using JsonDocument document = JsonDocument.Parse(result.Output);
+        Assert.Contains(part, document.RootElement.GetProperty("error").GetString(), StringComparison.Ordinal);
+        Assert.Equal(exitCode, document.RootElement.GetProperty("exit_code").GetInt32());
+    }
+
+    [Fact]
+    public void A_prompt_of_a_file_that_does_not_fit_is_named_before_the_first_text()
+    {
+        string model = SaveModel();
+        string file = Path.Combine(_folder, "prompts.jsonl");
+        File.WriteAllLines(file, ["\"the cat\"", $"\"{string.Concat(Enumerable.Repeat("mat ", 200))}\""]);
+        MoeOutcome result = Run(["generate", "--model", model, "--prompts", file]);
+
+        Assert.Equal((2, ""), (result.ExitCode, result.Output));
+        Assert.Contains("prompt 2 of the file", result.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("INT")]
     [InlineData("TERM")]
     public void A_signal_ends_a_text_with_exit_code_130(string signal)
