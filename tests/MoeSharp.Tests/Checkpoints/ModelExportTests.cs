@@ -2,6 +2,9 @@ using MoeSharp.Checkpoints;
 using MoeSharp.Checkpoints.Export;
 using MoeSharp.Kernels.Formats;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
+using MoeSharp.Moe.Dispatch;
+using MoeSharp.Moe.Routing;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Tests.Checkpoints;
@@ -89,6 +92,55 @@ public sealed class ModelExportTests
 
         Assert.Contains($"NormTopKProb = {normalizes} would be read as", error.Message, StringComparison.Ordinal);
         Assert.Equal([folder["hf"]], Directory.GetFileSystemEntries(folder.Path));
+    }
+
+    [Theory]
+    [InlineData("switch")]
+    [InlineData("gshard")]
+    [InlineData("places in training")]
+    public void A_router_that_is_top_k_without_gradients_gives_the_same_logits_from_a_gguf_file(string router)
+    {
+        using TemporaryFolder folder = new();
+        MoeConfig moe = WriteRouted(folder["hf"], router);
+
+        Write(folder["hf"], folder["model.gguf"], WeightTarget.Native);
+
+        float[] expected = Logits(folder["hf"], s_tokens);
+        (float largest, int best, int rows) = GgufModelTests.Compare(Logits(folder["model.gguf"], s_tokens), expected, expected.Length / s_tokens.Length);
+        Assert.True(largest <= 2e-5f && best == rows, $"{moe}: the largest difference is {largest}"); // sums in another order
+        float[] plain = Logits(HuggingFace("deepseek"), s_tokens);
+        Assert.Equal(router == "places in training", plain.AsSpan().SequenceEqual(expected)); // the router changes the model, places that are none do not
+    }
+
+    [Theory]
+    [InlineData("gshard, threshold", "a router of kind gshard")]
+    [InlineData("places", "places of experts outside training (moesharp.eval_capacity_factor)")]
+    public void A_router_that_readers_would_not_know_is_refused(string router, string says)
+    {
+        using TemporaryFolder folder = new();
+        WriteRouted(folder["hf"], router);
+        Assert.Contains(says, Assert.Throws<ConfigurationException>(() => Write(folder["hf"], folder["model.gguf"], WeightTarget.Native)).Message, StringComparison.Ordinal);
+    }
+
+    private static MoeConfig WriteRouted(string folder, string router)
+    {
+        Directory.CreateDirectory(folder);
+        foreach (string file in Directory.GetFiles(HuggingFace("deepseek")))
+        {
+            File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        }
+
+        ModelConfig config = ModelConfigJson.Load(Path.Combine(folder, "config.json"));
+        MoeConfig moe = router switch
+        {
+            "switch" => config.Moe! with { TopK = 1, NormTopKProb = false, Router = new SwitchRouterConfig() },
+            "gshard" => config.Moe! with { TopK = 2, RoutedScalingFactor = 1.5f, Router = new GShardRouterConfig() },
+            "gshard, threshold" => config.Moe! with { TopK = 2, Router = new GShardRouterConfig { SecondExpertPolicy = SecondExpertPolicy.Threshold } },
+            "places" => config.Moe! with { Capacity = new CapacityRule { TrainingFactor = 1, EvaluationFactor = 2 } },
+            _ => config.Moe! with { Capacity = new CapacityRule { TrainingFactor = 1 } },
+        };
+        File.WriteAllText(Path.Combine(folder, "config.json"), ModelConfigJson.Write(config with { Moe = moe }));
+        return moe;
     }
 
     [Theory]

@@ -22,7 +22,7 @@ internal static class GgufMetadataWriter
     public static ModelConfig InFile(ModelConfig config) => config with
     {
         Rope = RopeFrequencies.Divided(config.Rope, RopeFrequencies.RotatedLanes(config)) with { IsInterleaved = Find(config).IsInterleaved },
-        Moe = config.Moe is { } moe ? moe.Router.AsTopK(moe) ?? moe : null,
+        Moe = config.Moe is { } moe ? (moe.Router.AsTopK(moe) ?? moe) with { Capacity = null } : null, // places outside training are refused
     };
 
     /// <summary>Adds what describes the architecture.</summary>
@@ -63,6 +63,7 @@ internal static class GgufMetadataWriter
         string? what = config.Moe switch
         {
             { } moe when moe.Router.AsTopK(moe) is null => $"a router of kind {moe.Router.Name}",
+            { Capacity.EvaluationFactor: > 0 } => "places of experts outside training (moesharp.eval_capacity_factor)",
             { MoeLayerFreq: not 1 } => $"experts in every {config.Moe.MoeLayerFreq}th layer",
             { DenseLayers.Count: > 0 } => "single dense layers among those with experts",
             _ when config.AttentionExperts is not null => "attention experts",
