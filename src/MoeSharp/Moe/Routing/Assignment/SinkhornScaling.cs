@@ -11,10 +11,14 @@ public readonly record struct SinkhornRule(double Temperature, int MostRounds, d
 /// <summary>Scales exp(logits / tau) by a factor per token and one per expert until every token sends 1/T and every expert receives 1/E (Sinkhorn).</summary>
 /// <remarks>
 /// plan = diag(u) K diag(v); a round is u = (1/T) / (K v + eps), then v = (1/E) / (K' u + eps), v beginning at 1
-/// (S-BASE of Clark et al., arXiv 2202.01169, and Megatron with temperature 1, eps 1e-8 and no row maximum). Factors and sums are float64.
+/// (S-BASE of Clark et al., arXiv 2202.01169, and Megatron with temperature 1, eps 1e-8 and no row maximum). Kernel, factors and sums are float64; with the row
+/// maximum subtracted no entry is below e^-300, so that however low the temperature every token can be sent to every expert and a balanced plan exists.
 /// </remarks>
 public sealed class SinkhornScaling
 {
+    private const double LeastExponent = -300; // products of two such entries are still numbers
+
+    private double[] _kernel = []; // K, [rows, experts]
     private double[] _tokenFactors = []; // u
     private double[] _expertFactors = []; // v
     private double[] _received = []; // K' u
@@ -29,9 +33,12 @@ public sealed class SinkhornScaling
     public int Balance(ReadOnlySpan<float> logits, int numExperts, ReadOnlySpan<bool> isPadding, SinkhornRule rule, Span<float> plan)
     {
         int rows = logits.Length / numExperts;
-        int tokens = FillKernel(logits, numExperts, isPadding, rule, plan);
+        Array.Resize(ref _kernel, Math.Max(_kernel.Length, logits.Length));
+        Span<double> kernel = _kernel.AsSpan(0, logits.Length);
+        int tokens = FillKernel(logits, numExperts, isPadding, rule, kernel);
         if (tokens == 0)
         {
+            plan.Clear();
             return 0;
         }
 
@@ -46,7 +53,7 @@ public sealed class SinkhornScaling
         double moved = double.PositiveInfinity;
         while (round < rule.MostRounds && (round == 0 || rule.Tolerance == 0 || moved > rule.Tolerance))
         {
-            moved = Round(plan, rows, 1.0 / tokens, rule.Epsilon);
+            moved = Round(kernel, rows, 1.0 / tokens, rule.Epsilon);
             round++;
         }
 
@@ -54,21 +61,21 @@ public sealed class SinkhornScaling
         {
             for (int expert = 0; expert < numExperts; expert++)
             {
-                ref float entry = ref plan[(row * numExperts) + expert];
-                entry = (float)(_tokenFactors[row] * entry * _expertFactors[expert]);
+                int at = (row * numExperts) + expert;
+                plan[at] = (float)(_tokenFactors[row] * kernel[at] * _expertFactors[expert]);
             }
         }
 
         return round;
     }
 
-    private static int FillKernel(ReadOnlySpan<float> logits, int numExperts, ReadOnlySpan<bool> isPadding, SinkhornRule rule, Span<float> kernel)
+    private static int FillKernel(ReadOnlySpan<float> logits, int numExperts, ReadOnlySpan<bool> isPadding, SinkhornRule rule, Span<double> kernel)
     {
         int tokens = 0;
         for (int row = 0; row < logits.Length / numExperts; row++)
         {
             ReadOnlySpan<float> values = logits.Slice(row * numExperts, numExperts);
-            Span<float> entries = kernel.Slice(row * numExperts, numExperts);
+            Span<double> entries = kernel.Slice(row * numExperts, numExperts);
             if (isPadding.Length > 0 && isPadding[row])
             {
                 entries.Clear();
@@ -85,7 +92,8 @@ public sealed class SinkhornScaling
             shift = rule.SubtractsRowMax ? shift : 0f;
             for (int expert = 0; expert < numExperts; expert++)
             {
-                entries[expert] = (float)Math.Exp((values[expert] - shift) / rule.Temperature);
+                double exponent = (values[expert] - shift) / rule.Temperature;
+                entries[expert] = Math.Exp(rule.SubtractsRowMax ? Math.Max(LeastExponent, exponent) : exponent);
             }
         }
 
@@ -93,14 +101,14 @@ public sealed class SinkhornScaling
     }
 
     // One round over the kernel; returns the mean change of the experts' factors.
-    private double Round(ReadOnlySpan<float> kernel, int rows, double share, double epsilon)
+    private double Round(ReadOnlySpan<double> kernel, int rows, double share, double epsilon)
     {
         ReadOnlySpan<double> expertFactors = _expertFactors;
         Span<double> received = _received;
         received.Clear();
         for (int row = 0; row < rows; row++)
         {
-            ReadOnlySpan<float> entries = kernel.Slice(row * received.Length, received.Length);
+            ReadOnlySpan<double> entries = kernel.Slice(row * received.Length, received.Length);
             double sent = 0;
             for (int expert = 0; expert < entries.Length; expert++)
             {

@@ -53,17 +53,35 @@ public sealed class SinkhornScalingTests
         KernelCheck.Close(KernelCheck.Double(plan), same, 1e-7, 1e-5, "plan"); // 64 costs six bits of the logits
     }
 
-    [Fact]
-    public void Logits_too_far_apart_end_in_numbers_all_the_same()
+    [Theory]
+    [InlineData(900f, 1)]
+    [InlineData(2f, 0.01)] // a low temperature: e^-200 is 0 in float32
+    [InlineData(2f, 1e-300)]
+    public void An_expert_that_all_prefer_by_far_gets_its_share_alone(float lead, double temperature)
     {
-        float[] logits = [900f, 0f, 0f, 900f, 0f, 0f, 900f, 0f, 0f]; // two experts receive nothing in float32
+        float[] logits = [.. KernelCheck.Random(Tokens * Experts, 6, 0.01f).Select((value, index) => value + (index % Experts == 2 ? lead : 0f))];
+        float[] plan = new float[logits.Length];
+
+        new SinkhornScaling().Balance(logits, Experts, [], s_exact with { Temperature = temperature }, plan);
+
+        for (int expert = 0; expert < Experts; expert++)
+        {
+            Assert.Equal(1.0 / Experts, Enumerable.Range(0, Tokens).Sum(row => (double)plan[(row * Experts) + expert]), 1e-6);
+        }
+    }
+
+    [Fact]
+    public void Without_the_row_maximum_experts_may_receive_nothing_but_all_stays_a_number()
+    {
+        float[] logits = [0f, -900f, -900f, 0f, -900f, -900f, 0f, -900f, -900f]; // e^-900 is 0
         float[] plan = new float[9];
 
-        int rounds = new SinkhornScaling().Balance(logits, 3, [], s_exact, plan);
+        int rounds = new SinkhornScaling().Balance(logits, 3, [], s_exact with { SubtractsRowMax = false, Temperature = 1 }, plan);
 
         Assert.InRange(rounds, 1, 2000);
         Assert.All(plan, value => Assert.True(float.IsFinite(value)));
         Assert.Equal(0, new SinkhornScaling().Balance(logits, 3, [true, true, true], s_exact, plan));
+        Assert.All(plan, value => Assert.Equal(0f, value));
     }
 
     [Theory]
