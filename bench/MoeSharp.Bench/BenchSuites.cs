@@ -10,6 +10,7 @@ public static class BenchSuites
         ["tiny"] = Plain(threads => TrainingBenchmarks.Run("tiny", threads)),
         ["small"] = Plain(threads => TrainingBenchmarks.Run("small", threads)),
         ["routers"] = Plain(RouterBenchmarks.Run),
+        ["fine-grained"] = Plain(StepBenchmarks.Run),
         ["study"] = Plain(StudyBenchmarks.Run),
         ["layer16b"] = Plain(LayerBenchmarks.Run),
         ["attention"] = Plain(AttentionBenchmarks.Run),
