@@ -98,6 +98,16 @@ internal static unsafe class MatMulPacking
         }
     }
 
+    /// <summary>Asks for the beginning of a row.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Fetch(float* row, int depth)
+    {
+        for (nint p = 0; p < depth && Sse.IsSupported; p += Line)
+        {
+            Sse.Prefetch0(row + p);
+        }
+    }
+
     /// <summary>Number of tiles for so many rows.</summary>
     public static int NumTiles(int count) => (count + MatMulTile.MaxRows - 1) / MatMulTile.MaxRows;
 

@@ -3,9 +3,59 @@ using System.Runtime.Intrinsics;
 
 namespace MoeSharp.Kernels;
 
-/// <summary>The innermost loop of every matrix product: one tile of C from packed panels of A and B.</summary>
+/// <summary>How the tile loop finds its factors.</summary>
+internal enum MatMulTileSource
+{
+    /// <summary>A is a packed tile, [depth, rows].</summary>
+    Packed,
+
+    /// <summary>Every row of A has an address of its own.</summary>
+    Rows,
+
+    /// <summary>A is stored [depth, rows] among other rows.</summary>
+    Depth,
+
+    /// <summary>The same, its depth through an index.</summary>
+    GatheredDepthOfA,
+
+    /// <summary>As <see cref="Depth"/>, the depth of B through an index.</summary>
+    GatheredDepthOfB,
+}
+
+/// <summary>The factors of one tile. Which fields count depends on <see cref="Source"/>.</summary>
+internal unsafe struct MatMulTileInput
+{
+    /// <summary>How A and B are found.</summary>
+    public MatMulTileSource Source;
+
+    /// <summary>Terms of the sum.</summary>
+    public nint Depth;
+
+    /// <summary>First element of A, unless it is given by rows.</summary>
+    public float* A;
+
+    /// <summary>Distance between depths of A, when not packed.</summary>
+    public nint StrideA;
+
+    /// <summary>Row of A of each depth.</summary>
+    public int* GatherA;
+
+    /// <summary>First element of every row of A, [rows].</summary>
+    public float** Rows;
+
+    /// <summary>Panel of B, [depth, columns].</summary>
+    public float* B;
+
+    /// <summary>Distance between depths of B.</summary>
+    public nint StrideB;
+
+    /// <summary>Row of B of each depth.</summary>
+    public int* GatherB;
+}
+
+/// <summary>The innermost loop of every matrix product: one tile of C from rows of A and columns of B, copied before or read in place.</summary>
 /// <remarks>
-/// C[i, j] = sum over p of a[p * rows + i] * b[p * strideB + j], or += with <c>add</c>; one accumulator per element, p ascending.
+/// C[i, j] = sum over p of a[i, p] * b[p, j], or += with <c>add</c>; one accumulator per element, p ascending.
 /// A tile has 1 to <see cref="MaxRows"/> rows and <see cref="WideColumns"/> or <see cref="NarrowColumns"/> columns. The row count
 /// is a type argument: the compiler drops the rows that a tile lacks, and every accumulator stays in a register.
 /// The order of summation does not depend on the tile's size, so a row is the same bits in any tile.
@@ -21,72 +71,153 @@ internal static unsafe partial class MatMulTile
     /// <summary>Columns of a narrow tile: one vector, or two numbers without SIMD.</summary>
     public static int NarrowColumns => Vector512.IsHardwareAccelerated ? 16 : Vector256.IsHardwareAccelerated ? 8 : Vector128.IsHardwareAccelerated ? 4 : 2;
 
+    /// <summary>Whether tiles can read both factors where they lie; otherwise A must be packed and B have plain rows.</summary>
+    public static bool ReadsInPlace => Vector512.IsHardwareAccelerated;
+
     /// <summary>Computes one tile.</summary>
-    /// <param name="rows">Rows of the tile, 1 to <see cref="MaxRows"/>; also the stride of <paramref name="a"/>.</param>
+    /// <param name="rows">Rows of the tile, 1 to <see cref="MaxRows"/>.</param>
     /// <param name="isWide">Whether the tile has <see cref="WideColumns"/> or <see cref="NarrowColumns"/> columns.</param>
-    /// <param name="depth">Terms of the sum.</param>
-    /// <param name="a">Packed tile of A, [depth, rows].</param>
-    /// <param name="b">Panel of B, [depth, columns] with rows <paramref name="strideB"/> apart.</param>
-    /// <param name="strideB">Distance between rows of <paramref name="b"/>.</param>
+    /// <param name="input">Where the factors lie.</param>
     /// <param name="c">Tile of C, rows <paramref name="strideC"/> apart; must not overlap the inputs.</param>
     /// <param name="strideC">Distance between rows of <paramref name="c"/>.</param>
     /// <param name="add">Adds to C instead of replacing it.</param>
-    public static void Compute(int rows, bool isWide, nint depth, float* a, float* b, nint strideB, float* c, nint strideC, bool add)
+    public static void Compute(int rows, bool isWide, in MatMulTileInput input, float* c, nint strideC, bool add)
     {
         if (isWide)
         {
-            Compute<Wide>(rows, depth, a, b, strideB, c, strideC, add);
+            Compute<Wide>(rows, input, c, strideC, add);
         }
         else
         {
-            Compute<Narrow>(rows, depth, a, b, strideB, c, strideC, add);
+            Compute<Narrow>(rows, input, c, strideC, add);
+        }
+    }
+
+    private static void Compute<TColumns>(int rows, in MatMulTileInput input, float* c, nint strideC, bool add)
+        where TColumns : struct, ITileColumns
+    {
+        switch (input.Source)
+        {
+            case MatMulTileSource.Packed: Compute<TColumns, PackedSource>(rows, input, c, strideC, add); break;
+            case MatMulTileSource.Rows: Compute<TColumns, RowsSource>(rows, input, c, strideC, add); break;
+            case MatMulTileSource.Depth: Compute<TColumns, DepthSource>(rows, input, c, strideC, add); break;
+            case MatMulTileSource.GatheredDepthOfA: Compute<TColumns, GatheredASource>(rows, input, c, strideC, add); break;
+            case MatMulTileSource.GatheredDepthOfB: Compute<TColumns, GatheredBSource>(rows, input, c, strideC, add); break;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Compute<TColumns>(int rows, nint depth, float* a, float* b, nint strideB, float* c, nint strideC, bool add)
+    private static void Compute<TColumns, TSource>(int rows, in MatMulTileInput input, float* c, nint strideC, bool add)
         where TColumns : struct, ITileColumns
+        where TSource : struct, ITileSource
     {
         switch (rows)
         {
-            case 1: Compute<Rows1, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 2: Compute<Rows2, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 3: Compute<Rows3, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 4: Compute<Rows4, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 5: Compute<Rows5, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 6: Compute<Rows6, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 7: Compute<Rows7, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 8: Compute<Rows8, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 9: Compute<Rows9, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 10: Compute<Rows10, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 11: Compute<Rows11, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 12: Compute<Rows12, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 13: Compute<Rows13, TColumns>(depth, a, b, strideB, c, strideC, add); break;
-            case 14: Compute<Rows14, TColumns>(depth, a, b, strideB, c, strideC, add); break;
+            case 1: Compute<Rows1, TColumns, TSource>(input, c, strideC, add); break;
+            case 2: Compute<Rows2, TColumns, TSource>(input, c, strideC, add); break;
+            case 3: Compute<Rows3, TColumns, TSource>(input, c, strideC, add); break;
+            case 4: Compute<Rows4, TColumns, TSource>(input, c, strideC, add); break;
+            case 5: Compute<Rows5, TColumns, TSource>(input, c, strideC, add); break;
+            case 6: Compute<Rows6, TColumns, TSource>(input, c, strideC, add); break;
+            case 7: Compute<Rows7, TColumns, TSource>(input, c, strideC, add); break;
+            case 8: Compute<Rows8, TColumns, TSource>(input, c, strideC, add); break;
+            case 9: Compute<Rows9, TColumns, TSource>(input, c, strideC, add); break;
+            case 10: Compute<Rows10, TColumns, TSource>(input, c, strideC, add); break;
+            case 11: Compute<Rows11, TColumns, TSource>(input, c, strideC, add); break;
+            case 12: Compute<Rows12, TColumns, TSource>(input, c, strideC, add); break;
+            case 13: Compute<Rows13, TColumns, TSource>(input, c, strideC, add); break;
+            case 14: Compute<Rows14, TColumns, TSource>(input, c, strideC, add); break;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Compute<TRows, TColumns>(nint depth, float* a, float* b, nint strideB, float* c, nint strideC, bool add)
+    private static void Compute<TRows, TColumns, TSource>(in MatMulTileInput input, float* c, nint strideC, bool add)
         where TRows : struct, ITileRows
         where TColumns : struct, ITileColumns
+        where TSource : struct, ITileSource
     {
         if (Vector512.IsHardwareAccelerated)
         {
-            Tile512<TRows, TColumns>(depth, a, b, strideB, c, strideC, add);
+            Tile512<TRows, TColumns, TSource>(input, c, strideC, add);
         }
         else if (Vector256.IsHardwareAccelerated)
         {
-            Tile256<TRows, TColumns>(depth, a, b, strideB, c, strideC, add);
+            Tile256<TRows, TColumns>(input.Depth, input.A, input.B, input.StrideB, c, strideC, add);
         }
         else if (Vector128.IsHardwareAccelerated)
         {
-            Tile128<TRows, TColumns>(depth, a, b, strideB, c, strideC, add);
+            Tile128<TRows, TColumns>(input.Depth, input.A, input.B, input.StrideB, c, strideC, add);
         }
         else
         {
-            TileScalar<TColumns>(TRows.Count, depth, a, b, strideB, c, strideC, add);
+            TileScalar<TColumns>(TRows.Count, input.Depth, input.A, input.B, input.StrideB, c, strideC, add);
         }
+    }
+
+    private interface ITileSource
+    {
+        static abstract bool IsPacked { get; }
+
+        static abstract bool HasRows { get; }
+
+        static abstract bool GathersA { get; }
+
+        static abstract bool GathersB { get; }
+    }
+
+    private readonly struct PackedSource : ITileSource
+    {
+        public static bool IsPacked => true;
+
+        public static bool HasRows => false;
+
+        public static bool GathersA => false;
+
+        public static bool GathersB => false;
+    }
+
+    private readonly struct RowsSource : ITileSource
+    {
+        public static bool IsPacked => false;
+
+        public static bool HasRows => true;
+
+        public static bool GathersA => false;
+
+        public static bool GathersB => false;
+    }
+
+    private readonly struct DepthSource : ITileSource
+    {
+        public static bool IsPacked => false;
+
+        public static bool HasRows => false;
+
+        public static bool GathersA => false;
+
+        public static bool GathersB => false;
+    }
+
+    private readonly struct GatheredASource : ITileSource
+    {
+        public static bool IsPacked => false;
+
+        public static bool HasRows => false;
+
+        public static bool GathersA => true;
+
+        public static bool GathersB => false;
+    }
+
+    private readonly struct GatheredBSource : ITileSource
+    {
+        public static bool IsPacked => false;
+
+        public static bool HasRows => false;
+
+        public static bool GathersA => false;
+
+        public static bool GathersB => true;
     }
 
     private interface ITileRows

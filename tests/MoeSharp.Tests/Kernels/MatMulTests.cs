@@ -24,6 +24,9 @@ public sealed class MatMulTests
         { 29, 1100, 5 },     // more columns than one task holds
         { 300, 40, 530 },    // several row chunks
         { 131, 129, 127 },
+        { 190, 63, 64 },     // both factors are read in place
+        { 63, 64, 190 },
+        { 40, 300, 260 },    // rows too far apart for that
     };
 
     [Theory]
