@@ -23,7 +23,7 @@ public static partial class Op
 
         int numRows = rows.Rows;
         Tensor output = context.Pool.Rent(new Shape(numRows, outWidth)); // [routed, out]
-        MultiplyGroups(offsets.AsSpan(0, groups + 1), rows.Data, Index(rows.DataIndex, numRows), weight, output.Data, context);
+        MultiplyGroups(offsets.AsSpan(0, groups + 1), rows.Data, Index(rows.DataIndex, numRows), weight, 0, output.Data, context);
         if (context.Tape is { } tape)
         {
             GroupedLinearNode node = tape.Record<GroupedLinearNode>(output, context.Timer.Current);

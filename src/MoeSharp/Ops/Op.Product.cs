@@ -34,15 +34,15 @@ public static partial class Op
         }
     }
 
-    // The same per group of rows, weights [groups, out, in].
-    private static void MultiplyGroups(ReadOnlySpan<int> offsets, ReadOnlySpan<float> x, ReadOnlySpan<int> gather, Parameter weight, Span<float> y, ForwardContext context)
+    // The same per group of rows, weights [groups, out, in]; of packed weights all groups at once.
+    private static void MultiplyGroups(ReadOnlySpan<int> offsets, ReadOnlySpan<float> x, ReadOnlySpan<int> gather, Parameter weight, int firstGroup, Span<float> y, ForwardContext context)
     {
         (int width, int outWidth) = (weight.Shape[2], weight.Shape[1]);
         for (int group = 0; group + 1 < offsets.Length && context.Observer is { } observer; group++)
         {
             for (int slot = offsets[group]; slot < offsets[group + 1]; slot++)
             {
-                observer(weight, group, x.Slice((gather.IsEmpty ? slot : gather[slot]) * width, width));
+                observer(weight, firstGroup + group, x.Slice((gather.IsEmpty ? slot : gather[slot]) * width, width));
             }
         }
 
@@ -53,7 +53,7 @@ public static partial class Op
         }
         else
         {
-            GroupedMatMul.NT(context.Workers, offsets, outWidth, width, x, width, gather, weight.Value, y, outWidth);
+            GroupedMatMul.NT(context.Workers, offsets, outWidth, width, x, width, gather, weight.Value[(firstGroup * outWidth * width)..], y, outWidth);
         }
     }
 
