@@ -17,6 +17,8 @@ public sealed class TokenLift
     private readonly long[] _expertSlots; // [experts]
     private readonly long[] _tokenSlots; // [tokens]
     private readonly IReadOnlyList<int> _tokens; // id of each column
+    private long _numSlots;
+    private bool _areSumsKnown;
 
     /// <summary>Prepares an empty table.</summary>
     /// <param name="layer">Decoder layer.</param>
@@ -37,7 +39,14 @@ public sealed class TokenLift
     public int NumExperts => _expertSlots.Length;
 
     /// <summary>Slots counted.</summary>
-    public long NumSlots { get; private set; }
+    public long NumSlots
+    {
+        get
+        {
+            Sum();
+            return _numSlots;
+        }
+    }
 
     /// <summary>Counts the choices of every MoE layer over text.</summary>
     /// <param name="model">Model with experts.</param>
@@ -79,6 +88,7 @@ public sealed class TokenLift
     /// <summary>Mutual information of token and expert, bits per slot: 0 when experts take tokens without looking at which they are.</summary>
     public double MutualInformation()
     {
+        Sum();
         double bits = 0;
         for (int expert = 0; expert < NumExperts; expert++)
         {
@@ -87,7 +97,7 @@ public sealed class TokenLift
                 long joint = _slots[(token * NumExperts) + expert];
                 if (joint > 0)
                 {
-                    bits += (double)joint / NumSlots * Math.Log2((double)joint * NumSlots / ((double)_expertSlots[expert] * _tokenSlots[token]));
+                    bits += (double)joint / _numSlots * Math.Log2((double)joint * _numSlots / ((double)_expertSlots[expert] * _tokenSlots[token]));
                 }
             }
         }
@@ -104,13 +114,14 @@ public sealed class TokenLift
     /// <param name="minCount">Tokens that the expert took less often are left out: their lift is chance.</param>
     public IReadOnlyList<LiftedToken> Top(int expert, int count, long minCount)
     {
+        Sum();
         List<LiftedToken> tokens = [];
         for (int token = 0; token < _tokenSlots.Length; token++)
         {
             long joint = _slots[(token * NumExperts) + expert];
             if (joint >= Math.Max(1, minCount))
             {
-                double lift = (double)joint * NumSlots / ((double)_expertSlots[expert] * _tokenSlots[token]);
+                double lift = (double)joint * _numSlots / ((double)_expertSlots[expert] * _tokenSlots[token]);
                 tokens.Add(new LiftedToken(_tokens[token], lift, joint));
             }
         }
@@ -137,16 +148,41 @@ public sealed class TokenLift
     /// <param name="experts">Experts that took it; negative ones did not.</param>
     internal void Add(int column, ReadOnlySpan<int> experts)
     {
+        _areSumsKnown = false;
         Span<int> slots = _slots.AsSpan(column * NumExperts, NumExperts);
         foreach (int expert in experts)
         {
             if (expert >= 0)
             {
                 slots[expert]++;
-                _expertSlots[expert]++;
-                _tokenSlots[column]++;
-                NumSlots++;
             }
         }
+    }
+
+    // Sums of the table; counting goes on for millions of slots before anyone asks.
+    private void Sum()
+    {
+        if (_areSumsKnown)
+        {
+            return;
+        }
+
+        Array.Clear(_expertSlots);
+        _numSlots = 0;
+        for (int token = 0; token < _tokenSlots.Length; token++)
+        {
+            long sum = 0;
+            ReadOnlySpan<int> slots = _slots.AsSpan(token * NumExperts, NumExperts);
+            for (int expert = 0; expert < slots.Length; expert++)
+            {
+                _expertSlots[expert] += slots[expert];
+                sum += slots[expert];
+            }
+
+            _tokenSlots[token] = sum;
+            _numSlots += sum;
+        }
+
+        _areSumsKnown = true;
     }
 }

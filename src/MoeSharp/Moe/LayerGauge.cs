@@ -4,13 +4,18 @@ using MoeSharp.Kernels;
 namespace MoeSharp.Moe;
 
 /// <summary>Means over tokens of what a layer's router and shared experts do: how sure the router is, how much of the output is shared.</summary>
-/// <remarks>It reads what the pass has computed anyway. A steady use allocates nothing.</remarks>
+/// <remarks>
+/// It reads what the pass has computed anyway, of large passes every eighth row: whole rows of outputs that have left the cache cost more than all counting.
+/// Which of the eight changes from pass to pass, so that texts of regular lines are not seen at the same places only. A steady use allocates nothing.
+/// </remarks>
 public sealed class LayerGauge
 {
-    private const int Stride = 8; // rows between those that are looked at where every expert of a row must be: logarithms and margins cost
+    private const int LargestStride = 8; // rows from one that is looked at to the next
+    private const int FewestRows = 256; // of a pass that are looked at, if it has as many: a mean over them is known to about a per cent
 
     private float[] _dots = [];
     private float[] _squares = [];
+    private int _passes;
     private double _entropy;
     private long _entropyRows;
     private double _margin;
@@ -33,46 +38,51 @@ public sealed class LayerGauge
     /// <param name="workers">Workers.</param>
     public void Add(in MoeView view, ReadOnlySpan<int> marks, WorkerPool workers)
     {
+        int stride = Math.Clamp(marks.Length / FewestRows, 1, LargestStride);
+        RowSample sample = new(marks.Length, _passes++ % stride, stride);
         if (view.Probs.Length > 0)
         {
-            AddEntropy(view, marks, workers);
-            AddMargin(view, marks);
+            AddEntropy(view, marks, sample, workers);
+            AddMargin(view, marks, sample);
         }
 
         if (view.Shared.Length > 0)
         {
-            AddShared(view, marks, workers);
+            AddShared(view, marks, sample, workers);
         }
     }
 
     /// <summary>Starts again.</summary>
-    public void Clear() => (_entropy, _entropyRows, _margin, _marginRows, _shared, _sharedRows) = (0, 0, 0, 0, 0, 0);
+    public void Clear() => (_entropy, _entropyRows, _margin, _marginRows, _shared, _sharedRows, _passes) = (0, 0, 0, 0, 0, 0, 0);
 
     // H = -sum p ln p. With a softmax ln p = z - lse, so H = lse - p . z without a logarithm.
-    private void AddEntropy(in MoeView view, ReadOnlySpan<int> marks, WorkerPool workers)
+    private void AddEntropy(in MoeView view, ReadOnlySpan<int> marks, in RowSample sample, WorkerPool workers)
     {
-        int rows = marks.Length;
         bool isSoftmax = view.LogSumExp.Length > 0;
-        double largest = Math.Log(Math.Max(2, view.NumExperts));
         if (isSoftmax)
         {
-            Grow(ref _dots, rows);
-            RowScale.FactorGradient(workers, rows, view.NumExperts, view.Probs, view.Logits, _dots);
+            Grow(ref _dots, sample.Count);
+            RowScale.Dots(workers, sample, view.NumExperts, view.Probs, view.Logits, _dots);
         }
 
-        for (int row = 0; row < rows; row += isSoftmax ? 1 : Stride)
+        (double sum, long rows) = (0, 0);
+        for (int index = 0; index < sample.Count; index++)
         {
+            int row = sample.First + (index * sample.Stride);
             if (marks[row] >= 0)
             {
-                _entropy += (isSoftmax ? view.LogSumExp[row] - _dots[row] : Entropy(view.Probs.Slice(row * view.NumExperts, view.NumExperts))) / largest;
-                _entropyRows++;
+                sum += isSoftmax ? view.LogSumExp[row] - _dots[index] : Entropy(view.Probs.Slice(row * view.NumExperts, view.NumExperts));
+                rows++;
             }
         }
+
+        _entropy += sum / Math.Log(Math.Max(2, view.NumExperts));
+        _entropyRows += rows;
     }
 
-    private void AddMargin(in MoeView view, ReadOnlySpan<int> marks)
+    private void AddMargin(in MoeView view, ReadOnlySpan<int> marks, in RowSample sample)
     {
-        for (int row = 0; row < marks.Length; row += Stride)
+        for (int row = sample.First; row < marks.Length; row += sample.Stride)
         {
             if (marks[row] < 0)
             {
@@ -82,14 +92,8 @@ public sealed class LayerGauge
             (float first, float second) = (0f, 0f);
             foreach (float p in view.Probs.Slice(row * view.NumExperts, view.NumExperts))
             {
-                if (p > first)
-                {
-                    (first, second) = (p, first);
-                }
-                else if (p > second)
-                {
-                    second = p;
-                }
+                second = Math.Max(second, Math.Min(first, p));
+                first = Math.Max(first, p);
             }
 
             _margin += first - second;
@@ -97,19 +101,18 @@ public sealed class LayerGauge
         }
     }
 
-    private void AddShared(in MoeView view, ReadOnlySpan<int> marks, WorkerPool workers)
+    private void AddShared(in MoeView view, ReadOnlySpan<int> marks, in RowSample sample, WorkerPool workers)
     {
-        int rows = marks.Length;
-        int hidden = view.Shared.Length / rows;
-        Grow(ref _dots, rows);
-        Grow(ref _squares, rows);
-        RowScale.FactorGradient(workers, rows, hidden, view.Shared, view.Shared, _dots);
-        RowScale.FactorGradient(workers, rows, hidden, view.Routed, view.Routed, _squares);
-        for (int row = 0; row < rows; row++)
+        int hidden = view.Shared.Length / marks.Length;
+        Grow(ref _dots, sample.Count);
+        Grow(ref _squares, sample.Count);
+        RowScale.Dots(workers, sample, hidden, view.Shared, view.Shared, _dots);
+        RowScale.Dots(workers, sample, hidden, view.Routed, view.Routed, _squares);
+        for (int index = 0; index < sample.Count; index++)
         {
-            float shared = MathF.Sqrt(_dots[row]);
-            float both = shared + MathF.Sqrt(_squares[row]);
-            if (marks[row] >= 0 && both > 0)
+            float shared = MathF.Sqrt(_dots[index]);
+            float both = shared + MathF.Sqrt(_squares[index]);
+            if (marks[sample.First + (index * sample.Stride)] >= 0 && both > 0)
             {
                 _shared += shared / both;
                 _sharedRows++;

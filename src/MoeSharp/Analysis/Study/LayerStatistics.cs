@@ -15,14 +15,16 @@ public sealed class LayerStatistics
     private readonly double[] _mass;
     private readonly int[] _passLoad;
     private readonly long[] _groupLoad; // [domains * 2, experts]
-    private readonly int[] _pairs; // [experts, experts], upper half
+    private readonly int[] _pairs; // [experts, experts]: rows are the later slots
+    private readonly int[] _run; // of neighbouring rows of one group
     private readonly int _numDomains;
     private readonly LayerGauge _gauge = new();
     private double _batchViolationSum;
     private int _passes;
     private long _askedSlots;
     private long _droppedSlots;
-    private int[] _used = [];
+    private int[] _ids = []; // of the pass, [rows * top_k]
+    private float[] _weights = [];
 
     internal LayerStatistics(int layer, int numExperts, int topK, int numDomains, int[] liftTokens)
     {
@@ -32,6 +34,7 @@ public sealed class LayerStatistics
         _passLoad = new int[numExperts];
         _groupLoad = new long[2 * numDomains * numExperts];
         _pairs = new int[numExperts * numExperts];
+        _run = new int[numExperts];
         Lift = new TokenLift(layer, numExperts, liftTokens);
     }
 
@@ -130,30 +133,57 @@ public sealed class LayerStatistics
 
     /// <summary>Of the tokens that <paramref name="expert"/> takes, the share that <paramref name="other"/> takes as well (OLMoE, arXiv 2409.02060, section 5.2).</summary>
     public double CoActivation(int expert, int other) =>
-        _load[expert] == 0 ? 0 : expert == other ? 1 : _pairs[(Math.Min(expert, other) * NumExperts) + Math.Max(expert, other)] / (double)_load[expert];
+        _load[expert] == 0 ? 0 : expert == other ? 1 : TokensOfBoth(expert, other) / (double)_load[expert];
 
     /// <summary>Tokens that both experts took.</summary>
-    public long TokensOfBoth(int expert, int other) => _pairs[(Math.Min(expert, other) * NumExperts) + Math.Max(expert, other)];
+    public long TokensOfBoth(int expert, int other) => expert == other ? 0 : (long)_pairs[(expert * NumExperts) + other] + _pairs[(other * NumExperts) + expert];
 
-    internal void Add(in MoeView view, ReadOnlySpan<int> groups, ReadOnlySpan<int> columns, WorkerPool workers)
+    // The pass's memory is gone when it is over, and the layers are counted then, several at once: what is counted is copied.
+    internal void Keep(in MoeView view, ReadOnlySpan<int> groups, WorkerPool workers)
     {
-        int topK = view.TopK;
         _askedSlots += view.AskedSlots;
         _droppedSlots += view.DroppedSlots;
-        if (_used.Length < topK)
+        int slots = groups.Length * view.TopK;
+        if (_ids.Length < slots)
         {
-            _used = new int[topK];
+            (_ids, _weights) = (new int[slots], new float[slots]);
         }
 
+        view.ExpertIds[..slots].CopyTo(_ids);
+        view.RoutingWeights[..slots].CopyTo(_weights);
+        _gauge.Add(view, groups, workers);
+    }
+
+    // Windows are of one group each, so that counts of a run of rows are added to their group at its end.
+    internal void CountLoads(ReadOnlySpan<int> groups)
+    {
+        int current = -1;
         for (int row = 0; row < groups.Length; row++)
         {
-            if (groups[row] >= 0)
+            if (groups[row] != current)
             {
-                AddRow(view.ExpertIds.Slice(row * topK, topK), view.RoutingWeights.Slice(row * topK, topK), groups[row], columns[row]);
+                AddRun(current);
+                current = groups[row];
+            }
+
+            if (current >= 0)
+            {
+                CountRow(_ids.AsSpan(row * TopK, TopK), _weights.AsSpan(row * TopK, TopK));
             }
         }
 
-        _gauge.Add(view, groups, workers);
+        AddRun(current);
+    }
+
+    internal void CountTokens(ReadOnlySpan<int> groups, ReadOnlySpan<int> columns)
+    {
+        for (int row = 0; row < groups.Length; row++)
+        {
+            if (groups[row] >= 0 && columns[row] >= 0)
+            {
+                Lift.Add(columns[row], _ids.AsSpan(row * TopK, TopK));
+            }
+        }
     }
 
     internal void EndPass()
@@ -174,10 +204,12 @@ public sealed class LayerStatistics
         Array.Clear(_passLoad);
     }
 
-    private void AddRow(ReadOnlySpan<int> experts, ReadOnlySpan<float> weights, int group, int column)
+    private void CountRow(ReadOnlySpan<int> experts, ReadOnlySpan<float> weights)
     {
-        Span<long> groupLoad = _groupLoad.AsSpan(group * _load.Length, _load.Length);
-        int used = 0;
+        int[] run = _run;
+        double[] mass = _mass;
+        int[] pairs = _pairs;
+        int numExperts = run.Length;
         for (int slot = 0; slot < experts.Length; slot++)
         {
             int expert = experts[slot];
@@ -186,24 +218,37 @@ public sealed class LayerStatistics
                 continue; // this slot has no expert
             }
 
-            _load[expert]++;
-            _passLoad[expert]++;
-            groupLoad[expert]++;
-            _mass[expert] += weights[slot];
-            for (int other = 0; other < used; other++)
+            run[expert]++;
+            mass[expert] += weights[slot];
+            int row = expert * numExperts;
+            foreach (int other in experts[..slot])
             {
-                int first = _used[other];
-                _pairs[expert < first ? (expert * _load.Length) + first : (first * _load.Length) + expert]++;
+                if (other >= 0)
+                {
+                    pairs[row + other]++;
+                }
             }
-
-            _used[used++] = expert;
         }
+    }
 
-        NumSlots += used;
-        if (column >= 0)
+    private void AddRun(int group)
+    {
+        if (group < 0)
         {
-            Lift.Add(column, experts);
+            return;
         }
+
+        Span<long> groupLoad = _groupLoad.AsSpan(group * _load.Length, _load.Length);
+        for (int expert = 0; expert < _run.Length; expert++)
+        {
+            int count = _run[expert];
+            _load[expert] += count;
+            _passLoad[expert] += count;
+            groupLoad[expert] += count;
+            NumSlots += count;
+        }
+
+        Array.Clear(_run);
     }
 
     private ReadOnlySpan<long> Group(int domain, int half) => _groupLoad.AsSpan(((2 * domain) + half) * NumExperts, NumExperts);

@@ -20,6 +20,7 @@ public sealed class RoutingStatistics
     private int[] _rowColumns = [];
     private int _rows;
     private int _nextLayer;
+    private int _nextPart;
 
     /// <summary>Prepares empty counts.</summary>
     /// <param name="text">Text that will be run.</param>
@@ -79,16 +80,36 @@ public sealed class RoutingStatistics
             _layers.Add(new LayerStatistics(view.Layer, view.NumExperts, view.TopK, _text.Domains.Length, _tokens));
         }
 
-        _layers[_nextLayer].Add(view, _rowGroups.AsSpan(0, _rows), _rowColumns.AsSpan(0, _rows), _workers);
+        _layers[_nextLayer].Keep(view, _rowGroups.AsSpan(0, _rows), _workers);
         _samples.Add(view, _nextLayer);
         _nextLayer++;
     }
 
-    internal void EndPass(RoutingRecord record)
+    internal void EndPass()
     {
+        _nextPart = 0;
+        CountJob job = new() { Statistics = this };
+        _workers.RunInTurns(ref job);
         foreach (LayerStatistics layer in _layers)
         {
             layer.EndPass();
+        }
+    }
+
+    // Every part is one worker's, so that sums do not depend on how many there are: first the tables of tokens, which take longest.
+    private void CountParts()
+    {
+        ReadOnlySpan<int> groups = _rowGroups.AsSpan(0, _rows);
+        for (int part = Interlocked.Increment(ref _nextPart) - 1; part < 2 * _nextLayer; part = Interlocked.Increment(ref _nextPart) - 1)
+        {
+            if (part < _nextLayer)
+            {
+                _layers[part].CountTokens(groups, _rowColumns.AsSpan(0, _rows));
+            }
+            else
+            {
+                _layers[part - _nextLayer].CountLoads(groups);
+            }
         }
     }
 
@@ -110,5 +131,12 @@ public sealed class RoutingStatistics
 
         int[] seen = [.. Enumerable.Range(0, vocab).Where(token => counts[token] > 0)];
         return seen.Length <= most ? seen : [.. seen.OrderByDescending(token => counts[token]).ThenBy(token => token).Take((int)most).Order()];
+    }
+
+    private struct CountJob : IWorkerJob
+    {
+        public RoutingStatistics Statistics;
+
+        public readonly void Run(int worker, int workers) => Statistics.CountParts();
     }
 }

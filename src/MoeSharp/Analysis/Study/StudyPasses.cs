@@ -73,7 +73,7 @@ public sealed class StudyPasses : IDisposable
         }
 
         _model.Loss(_batch, _losses.AsSpan(0, _batch.Count), _context);
-        statistics?.EndPass(_context.Routing);
+        statistics?.EndPass();
         int row = 0;
         foreach (StudyWindow window in Text.Windows(pass))
         {
