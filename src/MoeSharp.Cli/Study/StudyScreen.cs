@@ -44,7 +44,7 @@ internal static class StudyScreen
         Console.WriteLine($"{title.PadRight(NameWidth)}    loss   more by     +-");
         foreach (StudyPoint point in points)
         {
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{point.Name.PadRight(NameWidth)} {point.Loss.Mean,7:0.0000} {point.Increase.Mean,9:+0.0000;-0.0000} {point.Increase.StandardError,6:0.0000}"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{point.Name.PadRight(NameWidth)} {point.Loss.Mean,7:0.0000} {point.Increase.Mean,9:+0.0000;-0.0000} {(double.IsNaN(point.Increase.StandardError) ? "-" : point.Increase.StandardError.ToString("0.0000", CultureInfo.InvariantCulture)),6}"));
         }
     }
 

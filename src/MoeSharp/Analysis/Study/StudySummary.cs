@@ -12,6 +12,7 @@ public static class StudySummary
     private const double ClearErrors = 2; // standard errors that a difference must exceed to be called one
     private const double UnevenLoad = 1.0; // MaxVio from which the fullest expert has twice its share
     private const double LowEntropy = 0.999;
+    private const double AlikeShares = 0.1; // of a share, by which two may differ and still be compared: 1/16 of 63 experts is 4 (arbitrary)
 
     /// <summary>The sentences.</summary>
     public static IReadOnlyList<string> Sentences(StudyResult result)
@@ -118,7 +119,8 @@ public static class StudySummary
         if (curves.Masked.Count > 1)
         {
             (StudyPoint first, StudyPoint last) = (curves.Masked[1], curves.Masked[^1]);
-            sentences.Add(Text($"With the {first.Name} the loss rises by {Pair(first.Increase)}; with a share of {last.X:0.###} disabled by {Pair(last.Increase)}. {Redundancy(first.Increase)}"));
+            string further = last == first ? "" : Text($"; with a share of {last.X:0.###} disabled it {Moves(last.Increase)}");
+            sentences.Add(Text($"With the {first.Name} the loss {Moves(first.Increase)}{further}.{Redundancy(first.Increase)}"));
         }
 
         foreach (StudyPoint point in curves.Shared)
@@ -126,18 +128,19 @@ public static class StudySummary
             sentences.Add(Text($"With {point.Name} the loss {Moves(point.Increase)}."));
         }
 
-        StudyPoint? comparable = curves.Shared.Count > 1 ? curves.Shared[^1] : null;
-        if (comparable is { } sameWork)
+        if (curves.Shared.Count > 1 && HasError(curves.Shared[^1].Increase))
         {
-            sentences.Add(IsClear(sameWork.Increase) && sameWork.Increase.Mean > 0
-                ? "So routed experts do not make up for the shared ones: they hold what routed experts do not."
-                : "So routed experts make up for the shared ones on this text.");
+            Estimate sameWork = curves.Shared[^1].Increase;
+            sentences.Add(!IsClear(sameWork) ? "So routed experts make up for the shared ones, as far as this text can tell."
+                : sameWork.Mean > 0 ? "So routed experts do not make up for the shared ones: they hold what routed experts do not."
+                : "So the shared ones do harm on this text.");
         }
 
         if (curves.Fewer.Count > 1)
         {
             StudyPoint half = curves.Fewer[Math.Max(0, ((curves.Fewer.Count + 1) / 2) - 1)];
-            sentences.Add(Text($"With {half.Name} the loss {Moves(half.Increase)}, with one it {Moves(curves.Fewer[0].Increase)}; the model was trained with {curves.Fewer[^1].X:0}."));
+            string one = half == curves.Fewer[0] ? "" : Text($", with one it {Moves(curves.Fewer[0].Increase)}");
+            sentences.Add(Text($"With {half.Name} the loss {Moves(half.Increase)}{one}; the model was trained with {curves.Fewer[^1].X:0}."));
         }
 
         if (result.SwitchedOff is { } off)
@@ -146,9 +149,11 @@ public static class StudySummary
         }
     }
 
-    private static string Redundancy(Estimate increase) => !IsClear(increase) || increase.Mean <= 0
-        ? "Other experts can do what the best ones do: there is redundancy."
-        : "The steeper the rise, the less other experts can do what the best ones do; it means something against another model (--with), not by itself.";
+    // Nothing where no error is known: a single difference shows neither.
+    private static string Redundancy(Estimate increase) => !HasError(increase) ? ""
+        : !IsClear(increase) ? " Other experts do what the best ones do, as far as this text can tell: there is redundancy."
+        : increase.Mean < 0 ? " The model reads this text better without its best experts: it is hardly the kind of text that they were trained on, and says nothing about redundancy."
+        : " The steeper the rise, the less other experts can do what the best ones do; it means something against another model (--with), not by itself.";
 
     private static void AddRival(StudyResult result, List<string> sentences)
     {
@@ -165,13 +170,26 @@ public static class StudySummary
         if (result.Curves.Masked.Count > 1 && rival.Curves.Masked.Count > 1)
         {
             (StudyPoint mine, StudyPoint theirs) = (result.Curves.Masked[1], rival.Curves.Masked[1]);
-            sentences.Add(Text($"This model's loss rises by {Pair(mine.Increase)} with the {mine.Name}, the other's by {Pair(theirs.Increase)} with the {theirs.Name}: {(mine.Increase.Mean > theirs.Increase.Mean ? "this" : "the other")} model has the less redundant experts."));
+            sentences.Add(Text($"This model's loss {Moves(mine.Increase)} with the {mine.Name}, the other's {Moves(theirs.Increase)} with the {theirs.Name}: {LessRedundant(mine, theirs)}."));
         }
 
         if (rival.Increase is not null && result.Curves.Fewer.FirstOrDefault(point => point.Loss.Mean <= rival.Curves.Baseline.Loss.Mean) is { Intervention: not null } enough)
         {
             sentences.Add(Text($"With {enough.Name} this model is still no worse than the other as it is ({enough.Loss.Mean:0.0000} against {rival.Curves.Baseline.Loss.Mean:0.0000})."));
         }
+    }
+
+    // The two models' errors are taken as independent, which they are not quite where both read the same text: a careful bound.
+    private static string LessRedundant(StudyPoint mine, StudyPoint theirs)
+    {
+        if (Math.Abs(mine.X - theirs.X) > AlikeShares * Math.Max(mine.X, theirs.X))
+        {
+            return Text($"shares of {mine.X:0.###} and {theirs.X:0.###} do not compare; give --ratios that both models can make");
+        }
+
+        double error = Math.Sqrt((mine.Increase.StandardError * mine.Increase.StandardError) + (theirs.Increase.StandardError * theirs.Increase.StandardError));
+        Estimate gap = new(mine.Increase.Mean - theirs.Increase.Mean, error);
+        return IsClear(gap) ? $"{(gap.Mean > 0 ? "this" : "the other")} model has the less redundant experts" : "which model has the less redundant experts cannot be told from this text";
     }
 
     private static void AddFacts(FactStudy? facts, List<string> sentences)
@@ -209,10 +227,12 @@ public static class StudySummary
         }
     }
 
+    private static bool HasError(Estimate estimate) => !double.IsNaN(estimate.StandardError);
+
     private static bool IsClear(Estimate estimate) => Math.Abs(estimate.Mean) > ClearErrors * estimate.StandardError;
 
-    private static string Moves(Estimate increase, string verb = "is", string up = "higher", string down = "lower") => IsClear(increase)
-        ? Text($"{verb} {Pair(increase with { Mean = Math.Abs(increase.Mean) })} nats per token {(increase.Mean > 0 ? up : down)}")
+    private static string Moves(Estimate increase, string verb = "is", string up = "higher", string down = "lower") => IsClear(increase) || !HasError(increase)
+        ? Text($"{verb} {Pair(increase with { Mean = Math.Abs(increase.Mean) })} nats per token {(increase.Mean > 0 ? up : down)}{(HasError(increase) ? "" : " (from a single piece of text, so that no error is known)")}")
         : Text($"{verb} the same within the error ({(increase.Mean < 0 ? "" : "+")}{Pair(increase)})");
 
     private static string Pair(Estimate estimate) => double.IsNaN(estimate.StandardError)
