@@ -58,6 +58,7 @@ internal static class StudyCommand
             RivalText = isSame ? null : StudyInput.Read(source, study.Rival(parsed)!, rival!, study.Windows(parsed)).Text, // another tokenizer is a rival's
             Progress = StudyProgressLine.Create(),
         };
+        MakeFolder(folder); // before the passes, so that none of them is in vain
         StudyResult result = ModelStudy.Run(new StudySubject(named, opened.Model), input.Text, source.Name, new TokenNames(input.Tokenizer), request, opened.Workers, interruption.Token);
         result = result with { Floor = input.Floor, Saturation = RunSaturation.Measure(named, opened.Model, opened.Folder, input.Text, opened.Workers, interruption.Token) };
         StudyProgressLine.Clear();
@@ -87,7 +88,7 @@ internal static class StudyCommand
             : throw new ConfigurationException($"--facts asks about the embedded corpus; a model of {source.Language} knows nothing of it. Leave it out.");
     }
 
-    private static void Write(StudyResult result, string folder)
+    private static void MakeFolder(string folder)
     {
         try
         {
@@ -97,9 +98,27 @@ internal static class StudyCommand
         {
             throw new ConfigurationException($"the folder {folder} cannot be created: {error.Message} Give another one with --out.", error);
         }
+    }
 
-        using FileStream file = new(Path.Combine(folder, ResultFile), FileMode.Create);
-        using Utf8JsonWriter json = new(file, new JsonWriterOptions { Indented = false, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
-        StudyJson.Write(json, result);
+    // An older file is replaced at once, never by half a new one.
+    private static void Write(StudyResult result, string folder)
+    {
+        string path = Path.Combine(folder, ResultFile);
+        string temporary = path + ".tmp";
+        try
+        {
+            using (FileStream file = new(temporary, FileMode.Create))
+            {
+                using Utf8JsonWriter json = new(file, new JsonWriterOptions { Indented = false, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+                StudyJson.Write(json, result);
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
     }
 }

@@ -32,6 +32,19 @@ public sealed class StudyCommandTests : IDisposable
     }
 
     [Theory]
+    [InlineData("cannot be created", "--out", "ids.json")]
+    [InlineData("--off: layer 1 has 12 experts", "--off", "1:0-11")]
+    public void What_no_study_can_do_is_told_and_leaves_no_figures(string expected, params string[] arguments)
+    {
+        File.WriteAllText(Path.Combine(_folder, "ids.json"), "[[1, 2, 3, 4], [5, 6, 7]]");
+        MoeOutcome outcome = MoeProcess.Run(_folder, ["study", Path.Combine(AppContext.BaseDirectory, "Fixtures", "hf", "deepseek"), "--ids", "ids.json", "--threads", "1", .. arguments]);
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains(expected, outcome.Error, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(_folder, "study.json", SearchOption.AllDirectories));
+    }
+
+    [Theory]
     [InlineData("--ratios 2", "--data", "embedded", "--ratios", "2")]
     [InlineData("--ratios x/y", "--data", "embedded", "--ratios", "x/y")]
     [InlineData("--tokens 0", "--data", "embedded", "--tokens", "0")]

@@ -86,7 +86,16 @@ public static class ModelStudy
             }
         }
 
-        StudyLosses losses = passes.Run(new RoutingIntervention { SwitchedOff = [.. places] }, null);
+        StudyLosses losses;
+        try
+        {
+            losses = passes.Run(new RoutingIntervention { SwitchedOff = [.. places] }, null);
+        }
+        catch (InterventionException error)
+        {
+            throw new ConfigurationException($"--off: {error.Message}", error);
+        }
+
         string name = string.Join(", ", places.GroupBy(place => place.Layer).Select(layer => $"layer {layer.Key}: {string.Join(' ', layer.Select(place => place.Expert))}"));
         return new StudyPoint($"experts switched off ({name})", places.Count, null, losses.Loss, losses.Minus(baseline));
     }

@@ -55,9 +55,10 @@ public sealed class StudyPasses : IDisposable
         }
 
         double loss = losses.Loss.Mean;
+        string text = _model.Config.OutputTokens > 0 ? $", or the text has tokens above {_model.Config.OutputTokens - 1}, which it never writes" : "";
         return double.IsFinite(loss)
             ? losses
-            : throw new ConfigurationException($"the loss is {loss}: the model's weights are damaged, or its training diverged. Use another checkpoint.");
+            : throw new ConfigurationException($"the loss is {loss}: the model's weights are damaged, or its training diverged{text}. Use another checkpoint{(text.Length > 0 ? " or another text" : "")}.");
     }
 
     /// <inheritdoc/>
