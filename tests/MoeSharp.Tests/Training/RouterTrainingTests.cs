@@ -27,6 +27,9 @@ public sealed class RouterTrainingTests : IDisposable
         ["sinkhorn"] = ["router=sinkhorn", "num_experts_per_tok=2", "expert_alpha=0"],
         ["reinforce"] = ["router=reinforce", "num_experts_per_tok=1"],
         ["stablemoe"] = ["router=stablemoe", "first_stage=0.5", "distill_hidden_size=8", "num_experts_per_tok=1", "expert_alpha=0"],
+        ["v3: groups and biases that move"] = ["scoring_func=sigmoid", "topk_method=noaux_tc", "n_group=4", "topk_group=2", "num_experts_per_tok=2", "bias_update_speed=0.05", "sequence_alpha=0.01"],
+        ["places, devices and sequences drawn for protection"] = ["capacity_factor=0.75", "drop_policy=probability", "device_capacity_factor=1", "num_devices=2", "protected_sequence_share=0.5"],
+        ["loads of the whole step"] = ["scope=global_batch", "batch_alpha=0.01"],
         ["expert choice"] = ["router=expert_choice", "acknowledge_future_leak=true", "num_experts_per_tok=2", "expert_alpha=0"],
     };
 
@@ -190,7 +193,7 @@ public sealed class RouterTrainingTests : IDisposable
     {
         string[] own = [.. s_routers[router].Select(setting => setting switch
         {
-            _ when setting.Contains("alpha=", StringComparison.Ordinal) => $"balance.{setting}",
+            _ when setting.Contains("alpha=", StringComparison.Ordinal) || setting.StartsWith("bias_update_speed", StringComparison.Ordinal) || setting.StartsWith("scope", StringComparison.Ordinal) => $"balance.{setting}",
             _ when setting.StartsWith("num_experts_per_tok", StringComparison.Ordinal) => $"model.{setting}",
             _ => $"model.moesharp.{setting}",
         })];

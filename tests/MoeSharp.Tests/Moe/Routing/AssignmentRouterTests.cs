@@ -43,6 +43,44 @@ public sealed class AssignmentRouterTests
     }
 
     [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Padding_between_tokens_changes_no_choice_no_weight_and_no_gradient(string kind)
+    {
+        int[] places = [0, 2, 3, 6, 7, 8, 9, 11, 13, 14, 15]; // of the tokens among 16 rows
+        float[] wide = KernelCheck.Random(16 * Experts, 33, 9f); // padding looks more tempting than any token
+        float[] cotangent = KernelCheck.Random(16 * Experts, 34);
+        for (int token = 0; token < Tokens; token++)
+        {
+            _logits.AsSpan(token * Experts, Experts).CopyTo(wide.AsSpan(places[token] * Experts));
+        }
+
+        (int[] Ids, float[] Weights, float[] Gradient) Run(float[] values, int[] padding, Func<int, int> rowOf)
+        {
+            using WorkerPool workers = new(2);
+            using RouterProbe probe = new(workers, values.Length / Experts);
+            Array.ForEach(padding, probe.Batch.MarkPadding);
+            Tensor logits = probe.Input(values);
+            RoutingPlan plan = Make(kind)(new GivenLogits(logits)).Route(logits, probe.Context);
+            (int topK, int[] ids, float[] weights) = (plan.TopK, plan.ExpertIds.ToArray(), plan.RoutingWeights.Data.ToArray());
+            float[] slopes = new float[weights.Length];
+            for (int token = 0; token < Tokens; token++)
+            {
+                cotangent.AsSpan(token * topK, topK).CopyTo(slopes.AsSpan(rowOf(token) * topK));
+            }
+
+            probe.Backward(plan.RoutingWeights, slopes);
+            T[] Real<T>(T[] all, int width) => [.. Enumerable.Range(0, Tokens).SelectMany(token => all[(rowOf(token) * width)..((rowOf(token) + 1) * width)])];
+            return (Real(ids, topK), Real(weights, topK), Real(logits.Gradient.ToArray(), Experts));
+        }
+
+        (int[] Ids, float[] Weights, float[] Gradient) alone = Run(_logits, [], token => token);
+        (int[] Ids, float[] Weights, float[] Gradient) padded = Run(wide, [.. Enumerable.Range(0, 16).Except(places)], token => places[token]);
+        Assert.Equal(alone.Ids, padded.Ids);
+        KernelCheck.SameBits(alone.Weights, padded.Weights, "weights");
+        KernelCheck.SameBits(alone.Gradient, padded.Gradient, "gradient");
+    }
+
+    [Theory]
     [InlineData("sinkhorn, divided", 1.5f)] // weights that were divided by their sum: one alone is the sum
     [InlineData("sinkhorn, softmax", null)]
     public void One_expert_in_place_of_two_weighs_what_it_would_have_as_the_only_one(string kind, float? weight)
