@@ -5,10 +5,12 @@ namespace MoeSharp.Ops;
 
 public static partial class Op
 {
+    private const float LeastSum = 1e-30f; // of sigmoids around -70; what is added to larger sums would let a router lower its balance losses by lowering all scores alike
+
     /// <summary>Rows divided by their sums.</summary>
     /// <param name="x">[tokens, experts], positive.</param>
     /// <param name="context">Context.</param>
-    /// <returns>[tokens, experts]; every row sums to 1.</returns>
+    /// <returns>[tokens, experts]; every row sums to 1, however small its values are, down to sums of 1e-30.</returns>
     public static Tensor NormalizeRows(Tensor x, ForwardContext context)
     {
         Tensor output = context.Pool.Rent(x.Shape);
@@ -24,7 +26,7 @@ public static partial class Op
                 sum += value;
             }
 
-            sum += NormEpsilon;
+            sum = Math.Max(sum, LeastSum);
             sums.Data[row] = sum;
             for (int column = 0; column < columns; column++)
             {

@@ -4,11 +4,13 @@ using MoeSharp.Model;
 using MoeSharp.Model.Routers;
 using MoeSharp.Moe;
 using MoeSharp.Moe.Balance;
+using MoeSharp.Moe.Routing;
 using MoeSharp.Tensors;
 using MoeSharp.Tests.Kernels;
 using MoeSharp.Tests.Reference;
 using MoeSharp.Tests.Training;
 using MoeSharp.Training;
+using MoeSharp.Verification.Routing;
 
 namespace MoeSharp.Tests.Moe;
 
@@ -235,6 +237,35 @@ public sealed class BalanceLossTests
 
         Assert.Equal(joint, metrics.Losses[AuxiliaryLoss.ExpertLevel], 1e-9);
         Assert.NotEqual(layers.Average(layer => layer.Losses[AuxiliaryLoss.ExpertLevel]), metrics.Losses[AuxiliaryLoss.ExpertLevel], 1e-6);
+    }
+
+    [Theory]
+    [InlineData(0f)]
+    [InlineData(-60f)] // scores of 1e-26
+    public void A_router_cannot_lower_its_loss_by_lowering_all_scores_alike(float shift)
+    {
+        float[] logits = [.. KernelCheck.Random(Tokens * Experts, 12).Select(value => value + shift)];
+        using WorkerPool workers = new(1);
+        using RouterProbe probe = new(workers, Tokens, isTraining: true, new BalanceConfig { ExpertAlpha = 1 });
+        Tensor input = probe.Input(logits);
+        LayerRouting record = probe.Context.Routing.Next(0, Experts);
+        RoutingPlan plan = TopKRouterConfig.Over(new GivenLogits(input), null, s_moe with { Scoring = RouterScoring.Sigmoid }, 1f).Route(input, probe.Context);
+        new BalanceLosses().Record(plan, record, probe.Context);
+
+        double[][] scores = [.. KernelCheck.Double(logits).Chunk(Experts).Select(row => row.Select(z => 1 / (1 + Math.Exp(-z))).ToArray())];
+        double expected = Enumerable.Range(0, Experts).Sum(e => (double)Experts / (Tokens * TopK) * plan.ExpertIds.ToArray().Count(id => id == e) * scores.Average(row => row[e] / row.Sum()));
+        Assert.Equal(expected, record.Losses[AuxiliaryLoss.ExpertLevel], 1e-5);
+        probe.Backward();
+        double slope = input.Gradient.ToArray().Sum(value => (double)value); // of the loss, when all logits rise together
+        double exact = Enumerable.Range(0, Tokens).Sum(token => Enumerable.Range(0, Experts).Sum(e => SlopeOf(scores[token], e) * plan.ExpertIds.ToArray().Count(id => id == e) * Experts / (double)(Tokens * TopK * Tokens)));
+        Assert.Equal(exact, slope, 1e-6);
+    }
+
+    // d(s_e / sum s) when all logits rise together: s_e' = s_e (1 - s_e)
+    private static double SlopeOf(double[] scores, int expert)
+    {
+        double sum = scores.Sum();
+        return ((scores[expert] * (1 - scores[expert])) - (scores[expert] / sum * scores.Sum(s => s * (1 - s)))) / sum;
     }
 
     [Theory]
