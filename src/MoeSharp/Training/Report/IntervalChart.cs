@@ -16,10 +16,12 @@ internal static class IntervalChart
 {
     private const int Width = 480;
     private const int RowHeight = 26;
+    private const int StackedHeight = 40; // of a row whose name stands above it
     private const int Top = 8;
     private const int Bottom = 30;
     private const int Right = 16;
     private const double NameWidth = 6.7; // of a letter, about
+    private const double MostNames = 0.42; // of the width: longer names stand above their rows
 
     /// <summary>Draws the chart in a figure with a caption.</summary>
     /// <param name="title">What the chart shows, with its unit.</param>
@@ -37,8 +39,11 @@ internal static class IntervalChart
         (double min, double max) = (ends.Min(), ends.Max());
         double margin = max > min ? 0.04 * (max - min) : Math.Max(1e-9, Math.Abs(min) * 0.1);
         (min, max) = (min - margin, max + margin);
-        double left = Math.Min(Width * 0.55, 12 + (NameWidth * drawn.Max(row => row.Name.Length)));
-        int height = Top + (RowHeight * drawn.Length) + Bottom;
+        double names = NameWidth * drawn.Max(row => row.Name.Length);
+        bool isStacked = names > MostNames * Width;
+        double left = isStacked ? 12 : 12 + names;
+        int rowHeight = isStacked ? StackedHeight : RowHeight;
+        int height = Top + (rowHeight * drawn.Length) + Bottom;
         double X(double value) => left + ((value - min) / (max - min) * (Width - Right - left));
 
         StringBuilder svg = new();
@@ -55,15 +60,16 @@ internal static class IntervalChart
 
         for (int index = 0; index < drawn.Length; index++)
         {
-            AppendRow(svg, drawn[index], Top + (RowHeight * (index + 0.5)), X);
+            double y = Top + (rowHeight * (index + (isStacked ? 0.75 : 0.5)));
+            AppendRow(svg, drawn[index], y, isStacked ? y - 13 : y + 4, X);
         }
 
         return svg.Append("</svg></figure>\n").ToString();
     }
 
-    private static void AppendRow(StringBuilder svg, IntervalRow row, double y, Func<double, double> x)
+    private static void AppendRow(StringBuilder svg, IntervalRow row, double y, double nameY, Func<double, double> x)
     {
-        svg.Append(CultureInfo.InvariantCulture, $"<g class=\"{row.Style}\"><text class=\"row-name\" x=\"4\" y=\"{y + 4:F1}\">{Html.Text(row.Name)}</text>");
+        svg.Append(CultureInfo.InvariantCulture, $"<g class=\"{row.Style}\"><text class=\"row-name\" x=\"4\" y=\"{nameY:F1}\">{Html.Text(row.Name)}</text>");
         foreach (double value in row.Values.Where(double.IsFinite))
         {
             svg.Append(CultureInfo.InvariantCulture, $"<circle class=\"seed\" cx=\"{x(value):F1}\" cy=\"{y:F1}\" r=\"3\"/>");

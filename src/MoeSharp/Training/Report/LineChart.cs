@@ -57,9 +57,16 @@ internal static class LineChart
             svg.Append(CultureInfo.InvariantCulture, $"<text class=\"tick\" x=\"{Left - 6}\" y=\"{y.At(tick) + 4:F1}\" text-anchor=\"end\">{Number(tick)}</text>");
         }
 
+        string last = "";
         foreach (double tick in Ticks(xMin, xMax))
         {
-            svg.Append(CultureInfo.InvariantCulture, $"<text class=\"tick\" x=\"{x.At(tick):F1}\" y=\"{Height - Bottom + 16}\" text-anchor=\"middle\">{Number(tick)}</text>");
+            if (Number(tick) == last)
+            {
+                continue; // a range too short for its digits
+            }
+
+            last = Number(tick);
+            svg.Append(CultureInfo.InvariantCulture, $"<text class=\"tick\" x=\"{x.At(tick):F1}\" y=\"{Height - Bottom + 16}\" text-anchor=\"{(x.At(tick) > Width - (2 * Right) ? "end" : "middle")}\">{last}</text>");
         }
 
         svg.Append(CultureInfo.InvariantCulture, $"<text class=\"tick\" x=\"{Width - Right}\" y=\"{Height - 3}\" text-anchor=\"end\">{Html.Text(xLabel)}</text>");
