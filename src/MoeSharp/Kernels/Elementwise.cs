@@ -54,6 +54,17 @@ public static unsafe partial class Elementwise
         }
     }
 
+    /// <summary>y[t] = row for every row of y.</summary>
+    public static void RepeatRow(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> row, Span<float> y)
+    {
+        Require.Length(row.Length, cols, "Elementwise.RepeatRow", nameof(row));
+        Require.Length(y.Length, (long)rows * cols, "Elementwise.RepeatRow", nameof(y));
+        fixed (float* source = row, ys = y)
+        {
+            LaneRows.For(workers, rows, cols, new RepeatRowJob { Cols = cols, Row = source, Y = ys });
+        }
+    }
+
     /// <summary>dBias[h] += sum over rows of dy[t, h].</summary>
     public static void SumRows(WorkerPool workers, int rows, int cols, ReadOnlySpan<float> dy, Span<float> dBias)
     {
@@ -99,6 +110,23 @@ public static unsafe partial class Elementwise
         public float* X;
 
         public readonly void Run(int begin, int end) => new Span<float>(X + begin, end - begin).Clear();
+    }
+
+    private struct RepeatRowJob : ILaneRows
+    {
+        public int Cols;
+        public float* Row;
+        public float* Y;
+
+        public readonly void Run<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            for (int t = begin; t < end; t++)
+            {
+                new ReadOnlySpan<float>(Row, Cols).CopyTo(new Span<float>(Y + ((long)t * Cols), Cols));
+            }
+        }
     }
 
     private struct AddBiasJob : ILaneRows

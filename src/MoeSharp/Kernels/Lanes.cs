@@ -63,8 +63,8 @@ internal unsafe interface ILanes<V>
     /// <summary><paramref name="below"/> where <paramref name="value"/> is less than <paramref name="limit"/>, otherwise <paramref name="other"/>.</summary>
     static abstract V WhereLess(V value, V limit, V below, V other);
 
-    /// <summary>The first lane in which both are equal, <see cref="Count"/> where there is none.</summary>
-    static abstract int FirstEqual(V value, V target);
+    /// <summary>One bit per lane, the first lane lowest: whether both are equal.</summary>
+    static abstract uint EqualBits(V value, V target);
 
     /// <summary>Sum of the lanes, in an order that depends on the width alone.</summary>
     static abstract float Sum(V value);

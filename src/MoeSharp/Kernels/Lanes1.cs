@@ -75,7 +75,7 @@ internal readonly unsafe struct Lanes1 : ILanes<float>
     public static float WhereLess(float value, float limit, float below, float other) => value < limit ? below : other;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int FirstEqual(float value, float target) => value == target ? 0 : 1;
+    public static uint EqualBits(float value, float target) => value == target ? 1u : 0u;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(float value) => value;

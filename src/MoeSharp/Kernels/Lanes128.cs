@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -76,7 +75,7 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
         Vector128.ConditionalSelect(Vector128.LessThan(value, limit), below, other);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int FirstEqual(Vector128<float> value, Vector128<float> target) => BitOperations.TrailingZeroCount(Vector128.Equals(value, target).ExtractMostSignificantBits() | (1U << Count));
+    public static uint EqualBits(Vector128<float> value, Vector128<float> target) => Vector128.Equals(value, target).ExtractMostSignificantBits();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector128<float> value) => Vector128.Sum(value);

@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -84,7 +83,7 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
         Vector256.ConditionalSelect(Vector256.LessThan(value, limit), below, other);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int FirstEqual(Vector256<float> value, Vector256<float> target) => BitOperations.TrailingZeroCount(Vector256.Equals(value, target).ExtractMostSignificantBits() | (1U << Count));
+    public static uint EqualBits(Vector256<float> value, Vector256<float> target) => Vector256.Equals(value, target).ExtractMostSignificantBits();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector256<float> value) => Vector256.Sum(value);

@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -89,7 +88,7 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
         Vector512.ConditionalSelect(Vector512.LessThan(value, limit), below, other);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int FirstEqual(Vector512<float> value, Vector512<float> target) => BitOperations.TrailingZeroCount(Vector512.Equals(value, target).ExtractMostSignificantBits() | (1UL << Count));
+    public static uint EqualBits(Vector512<float> value, Vector512<float> target) => (uint)Vector512.Equals(value, target).ExtractMostSignificantBits();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector512<float> value) => Vector512.Sum(value);

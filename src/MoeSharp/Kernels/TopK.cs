@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace MoeSharp.Kernels;
@@ -5,6 +6,8 @@ namespace MoeSharp.Kernels;
 /// <summary>Selection of the largest values of a row.</summary>
 public static unsafe class TopK
 {
+    private const int Group = 64; // columns whose comparisons fit one word
+
     /// <summary>Writes the column indices of the <paramref name="k"/> largest values of each row, descending; ties go to the lowest index.</summary>
     /// <remarks>NaN counts as negative infinity, so that a row always has <paramref name="k"/> different indices.</remarks>
     /// <exception cref="ShapeException">A span is too short or <paramref name="k"/> is more than <paramref name="cols"/>.</exception>
@@ -33,67 +36,113 @@ public static unsafe class TopK
         public float* Values;
         public int* Indices;
 
-        // Every choice is the next in the order (value descending, column ascending) after the one before, so nothing need be
-        // marked as taken: either the same value again further right, or the largest of all smaller values.
+        // Rows that are worked on in turn: what is next in a row hangs on what was found before, other rows fill the time.
+        private const int Together = 8;
+
+        // The order is (value descending, column ascending), so nothing need be marked as taken: next come all columns that hold the largest of the values below the last one.
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public readonly void Run<L, V>(int begin, int end)
             where L : struct, ILanes<V>
             where V : unmanaged
         {
-            for (int t = begin; t < end; t++)
+            float* last = stackalloc float[Together];
+            int* counts = stackalloc int[Together];
+            for (int t = begin; t < end; t += Together)
             {
-                float* row = Values + ((long)t * Cols);
-                int* chosen = Indices + ((long)t * K);
-                float value = float.PositiveInfinity;
-                int column = -1;
-                for (int slot = 0; slot < K; slot++)
+                int rows = Math.Min(Together, end - t);
+                for (int r = 0; r < rows; r++)
                 {
-                    column = Find<L, V>(row, column + 1, value);
-                    if (column == Cols)
-                    {
-                        value = LargestBelow<L, V>(row, value);
-                        column = Find<L, V>(row, 0, value);
-                    }
+                    float* row = Values + ((long)(t + r) * Cols);
+                    last[r] = Largest<L, V>(row);
+                    counts[r] = Take<L, V>(row, last[r], Indices + ((long)(t + r) * K), 0);
+                }
 
-                    chosen[slot] = column;
+                for (bool isOpen = K > 1; isOpen;)
+                {
+                    isOpen = false;
+                    for (int r = 0; r < rows; r++)
+                    {
+                        if (counts[r] < K)
+                        {
+                            float* row = Values + ((long)(t + r) * Cols);
+                            last[r] = LargestBelow<L, V>(row, last[r]);
+                            counts[r] = Take<L, V>(row, last[r], Indices + ((long)(t + r) * K), counts[r]);
+                            isOpen |= counts[r] < K;
+                        }
+                    }
                 }
             }
         }
 
-        // First column from `begin` on that holds the value; NaN counts as negative infinity.
+        // Adds the columns that hold the value, from the left, as long as there is room; NaN counts as negative infinity.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private readonly int Find<L, V>(float* row, int begin, float value)
+        private readonly int Take<L, V>(float* row, float value, int* chosen, int count)
             where L : struct, ILanes<V>
             where V : unmanaged
         {
-            int i = begin;
             if (value == float.NegativeInfinity)
             {
-                while (i < Cols && row[i] > value)
-                {
-                    i++;
-                }
-
-                return i;
+                return TakeLowest(row, chosen, count);
             }
 
             V values = L.Broadcast(value);
+            for (int first = 0; first < Cols && count < K; first += Group)
+            {
+                int end = Math.Min(first + Group, Cols);
+                ulong bits = 0;
+                int i = first;
+                for (; i <= end - L.Count; i += L.Count)
+                {
+                    bits |= (ulong)L.EqualBits(L.Load(row + i), values) << (i - first);
+                }
+
+                if (i < end)
+                {
+                    ulong real = (1UL << (end - i)) - 1; // lanes behind the row hold 0 and may match
+                    bits |= (L.EqualBits(L.LoadFirst(row + i, end - i), values) & real) << (i - first);
+                }
+
+                for (; bits != 0 && count < K; bits &= bits - 1)
+                {
+                    chosen[count++] = first + BitOperations.TrailingZeroCount(bits);
+                }
+            }
+
+            return count;
+        }
+
+        private readonly int TakeLowest(float* row, int* chosen, int count)
+        {
+            for (int i = 0; i < Cols && count < K; i++)
+            {
+                if (!(row[i] > float.NegativeInfinity))
+                {
+                    chosen[count++] = i;
+                }
+            }
+
+            return count;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private readonly float Largest<L, V>(float* row)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V lowest = L.Broadcast(float.NegativeInfinity);
+            V largest = lowest;
+            int i = 0;
             for (; i <= Cols - L.Count; i += L.Count)
             {
-                int lane = L.FirstEqual(L.Load(row + i), values);
-                if (lane < L.Count)
-                {
-                    return i + lane;
-                }
+                largest = L.Max(L.Load(row + i), largest); // in this order a NaN of the row is passed over
             }
 
             if (i < Cols)
             {
-                int lane = L.FirstEqual(L.LoadFirst(row + i, Cols - i), values);
-                return Math.Min(i + lane, Cols); // lanes behind the row hold 0 and may match, but stand behind all real ones
+                largest = L.Max(L.KeepFirst(L.LoadFirst(row + i, Cols - i), Cols - i, lowest), largest);
             }
 
-            return Cols;
+            return L.MaxLane(largest);
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

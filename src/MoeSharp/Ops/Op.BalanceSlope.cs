@@ -75,9 +75,22 @@ public static partial class Op
 
         public override void Backward(ForwardContext context)
         {
-            Span<float> gradient = GradientOf(Scores, context);
+            Span<float> gradient = Scores.WriteGradient(out bool accumulate);
+            bool isFirst = !accumulate && context.Batch.IsPadding.Length == 0; // then groups cover all rows, and nothing need be zeroed
+            if (!accumulate && !isFirst)
+            {
+                Elementwise.Clear(context.Workers, gradient);
+            }
+
             for (int group = 0; group < Slopes.Rows; group++)
             {
+                if (isFirst)
+                {
+                    (int begin, int end) = (group == 0 ? 0 : Ends[group - 1], Ends[group]);
+                    Elementwise.RepeatRow(context.Workers, end - begin, Scores.Columns, Slopes.Data.Slice(group * Scores.Columns, Scores.Columns), gradient[(begin * Scores.Columns)..(end * Scores.Columns)]);
+                    continue;
+                }
+
                 AddToRows(Slopes.Data.Slice(group * Scores.Columns, Scores.Columns), group == 0 ? 0 : Ends[group - 1], Ends[group], gradient, context);
             }
         }

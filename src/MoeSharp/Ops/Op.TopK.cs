@@ -87,8 +87,13 @@ public static partial class Op
         (int tokens, int experts) = (scores.Rows, scores.Columns);
         rule = topK > 1 ? rule : rule with { NormOrder = 0 };
         Tensor weights = context.Pool.Rent(new Shape(tokens, topK)); // [tokens, top_k]
+        if (IsPlain(rule))
+        {
+            ChosenWeights.Forward(context.Workers, tokens, experts, topK, scores.Data, expertIds, Plain(rule), weights.Data);
+        }
+
         Span<float> values = scores.Data;
-        for (int token = 0; token < tokens; token++)
+        for (int token = 0; token < tokens && !IsPlain(rule); token++)
         {
             Span<float> row = weights.Data.Slice(token * topK, topK);
             for (int slot = 0; slot < topK; slot++)
@@ -97,7 +102,7 @@ public static partial class Op
                 row[slot] = expert < 0 ? 0f : values[(token * experts) + expert];
             }
 
-            float factor = rule.NormOrder > 0 ? rule.Scale / Norm(row, rule.NormOrder) : rule.Scale;
+            float factor = rule.Scale / Norm(row, rule.NormOrder);
             for (int slot = 0; slot < topK; slot++)
             {
                 row[slot] *= factor;
@@ -115,6 +120,11 @@ public static partial class Op
 
         return weights;
     }
+
+    // No division, or one by the sum: what nearly every model has. Other norms take powers.
+    private static bool IsPlain(WeightRule rule) => rule.NormOrder is 0f or 1f;
+
+    private static ChosenWeightRule Plain(WeightRule rule) => new(rule.NormOrder > 0, NormEpsilon, rule.Scale);
 
     /// <summary>Softmax over the logits of the chosen experts alone, times a scale.</summary>
     /// <param name="logits">[tokens, experts].</param>
@@ -233,10 +243,10 @@ public static partial class Op
         float sum = 0f;
         foreach (float value in values)
         {
-            sum += order == 1f ? value : MathF.Pow(value, order);
+            sum += MathF.Pow(value, order);
         }
 
-        return (order == 1f ? sum : MathF.Pow(sum, 1f / order)) + NormEpsilon;
+        return MathF.Pow(sum, 1f / order) + NormEpsilon;
     }
 
     private sealed class WeighNode : TapeNode
@@ -249,8 +259,13 @@ public static partial class Op
         public override void Backward(ForwardContext context)
         {
             Span<float> dScores = GradientOf(Scores, context);
-
             (int experts, int topK) = (Scores.Columns, Result.Columns);
+            if (IsPlain(Rule))
+            {
+                ChosenWeights.Backward(context.Workers, Scores.Rows, experts, topK, Scores.Data, ExpertIds, Plain(Rule), Result.Gradient, dScores);
+                return;
+            }
+
             for (int token = 0; token < Scores.Rows; token++)
             {
                 Span<float> scores = Scores.Data.Slice(token * experts, experts);
@@ -260,31 +275,18 @@ public static partial class Op
             }
         }
 
-        // w_j = c s_j / N, N = (sum s^p)^(1/p)  =>  ds_j = c (dw_j - (s_j / N)^(p - 1) sum_i dw_i s_i / N) / N; without the division ds_j = c dw_j
+        // w_j = c s_j / N, N = (sum s^p)^(1/p)  =>  ds_j = c (dw_j - (s_j / N)^(p - 1) sum_i dw_i s_i / N) / N
         private void AddRow(ReadOnlySpan<int> ids, ReadOnlySpan<float> scores, ReadOnlySpan<float> dWeights, Span<float> dScores)
         {
-            if (Rule.NormOrder == 0)
-            {
-                for (int slot = 0; slot < ids.Length; slot++)
-                {
-                    if (ids[slot] >= 0)
-                    {
-                        dScores[ids[slot]] += Rule.Scale * dWeights[slot];
-                    }
-                }
-
-                return;
-            }
-
             (float sum, float dot) = (0f, 0f);
             for (int slot = 0; slot < ids.Length; slot++)
             {
                 float score = ids[slot] < 0 ? 0f : scores[ids[slot]];
-                sum += Rule.NormOrder == 1f ? score : MathF.Pow(score, Rule.NormOrder);
+                sum += MathF.Pow(score, Rule.NormOrder);
                 dot += dWeights[slot] * score;
             }
 
-            float norm = (Rule.NormOrder == 1f ? sum : MathF.Pow(sum, 1f / Rule.NormOrder)) + NormEpsilon;
+            float norm = MathF.Pow(sum, 1f / Rule.NormOrder) + NormEpsilon;
             for (int slot = 0; slot < ids.Length; slot++)
             {
                 if (ids[slot] < 0)
@@ -292,7 +294,7 @@ public static partial class Op
                     continue;
                 }
 
-                float share = Rule.NormOrder == 1f ? 1f : MathF.Pow(scores[ids[slot]] / norm, Rule.NormOrder - 1f);
+                float share = MathF.Pow(scores[ids[slot]] / norm, Rule.NormOrder - 1f);
                 dScores[ids[slot]] += Rule.Scale * (dWeights[slot] - (share * dot / norm)) / norm;
             }
         }
