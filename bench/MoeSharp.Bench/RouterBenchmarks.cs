@@ -25,7 +25,7 @@ public static class RouterBenchmarks
         ("gshard_capacity", ["model.moesharp.router=gshard", "model.moesharp.expert_capacity=320", "model.num_experts_per_tok=2"]),
         ("noisy_top_k", ["model.moesharp.router=noisy_top_k", "model.num_experts_per_tok=2"]),
         ("noisy_top_k_balanced", ["model.moesharp.router=noisy_top_k", "model.num_experts_per_tok=2", "balance.importance_alpha=0.1", "balance.load_alpha=0.1"]),
-        ("hash", ["model.moesharp.router=hash", "model.num_experts_per_tok=1", "balance.expert_alpha=0"]),
+        ("hash", ["model.moesharp.router=hash", "model.norm_topk_prob=false", "model.num_experts_per_tok=1", "balance.expert_alpha=0"]),
         ("task_level", ["model.moesharp.router=task_level", "model.moesharp.task_tokens=[0,1,2,3]", "model.num_experts_per_tok=2"]),
         ("base", ["model.moesharp.router=base", "model.norm_topk_prob=false", "model.num_experts_per_tok=1", "balance.expert_alpha=0"]),
         ("sinkhorn", ["model.moesharp.router=sinkhorn", "model.num_experts_per_tok=2", "balance.expert_alpha=0"]),

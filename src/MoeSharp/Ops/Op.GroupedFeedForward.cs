@@ -72,7 +72,7 @@ public static partial class Op
         Span<float> gateUpPart = part.Rows(gateUpRows.Data, 2 * intermediate);
         Span<float> outputPart = part.Rows(output.Data, hidden);
         ReadOnlySpan<float> weightPart = part.Rows(rowWeights.Data, 1);
-        MultiplyGroups(groups, index.IsEmpty ? part.Rows(rows.Data, hidden) : rows.Data, index, weights.GateUp, part.First, gateUpPart, context);
+        MultiplyGroups(groups, rows.DataIndex is null ? part.Rows(rows.Data, hidden) : rows.Data, index, weights.GateUp, part.First, gateUpPart, context);
         if (weights.GateUpBias is { } gateUpBias)
         {
             GroupedBias.Add(context.Workers, groups, 2 * intermediate, part.Experts(gateUpBias.Value, 2 * intermediate), [], gateUpPart);
@@ -185,9 +185,9 @@ public static partial class Op
             int weightFloats = hidden * intermediate; // of an expert's down projection
             ReadOnlySpan<int> groups = part.Offsets(Offsets, context);
             ReadOnlySpan<int> dyIndex = part.Rows(Result.GradientIndex);
-            Span<float> dy = dyIndex.IsEmpty ? part.Rows(Result.Gradient, hidden) : Result.Gradient;
+            Span<float> dy = Result.GradientIndex is null ? part.Rows(Result.Gradient, hidden) : Result.Gradient;
             ReadOnlySpan<int> xIndex = part.Rows(Rows.DataIndex);
-            Span<float> x = xIndex.IsEmpty ? part.Rows(Rows.Data, hidden) : Rows.Data;
+            Span<float> x = Rows.DataIndex is null ? part.Rows(Rows.Data, hidden) : Rows.Data;
             Span<float> gateUpRows = part.Rows(GateUpRows.Data, 2 * intermediate);
             Span<float> rowWeights = part.Rows(RowWeights.Data, 1);
             Span<float> dRowWeights = part.Rows(gradients.RowWeights, 1);

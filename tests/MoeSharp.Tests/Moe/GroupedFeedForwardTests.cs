@@ -12,8 +12,8 @@ public sealed class GroupedFeedForwardTests
     private const int Intermediate = 32;
     private const int Tokens = 500;
 
-    // One worker takes 585 rows of this width at once: several parts, of which one expert is more than a part by itself.
-    private static readonly int[] s_offsets = [0, 200, 200, 550, 1250, 1251, 1600, 1900];
+    // One worker takes 585 rows of this width at once: several parts, of which two experts are more than a part by themselves; the one between them has no rows.
+    private static readonly int[] s_offsets = [0, 200, 200, 550, 1250, 1250, 1950, 1951, 2300, 2600];
 
     [Fact]
     public void Number_of_experts_in_work_at_once_changes_no_bit()
