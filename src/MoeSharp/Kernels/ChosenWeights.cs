@@ -112,7 +112,7 @@ public static unsafe class ChosenWeights
             int* id = Ids + ((long)begin * TopK);
             for (int t = begin; t < end; t++, s += Experts, ds += Experts, dw += TopK, id += TopK)
             {
-                float norm = 1f;
+                float factor = Rule.Scale;
                 float shift = 0f;
                 if (Rule.Divides)
                 {
@@ -124,15 +124,15 @@ public static unsafe class ChosenWeights
                         dot += dw[j] * score;
                     }
 
-                    norm = sum + Rule.Epsilon;
-                    shift = dot / norm;
+                    factor = Rule.Scale / (sum + Rule.Epsilon);
+                    shift = dot / (sum + Rule.Epsilon);
                 }
 
                 for (int j = 0; j < TopK; j++)
                 {
                     if (id[j] >= 0)
                     {
-                        ds[id[j]] += Rule.Scale * (dw[j] - shift) / norm;
+                        ds[id[j]] += factor * (dw[j] - shift);
                     }
                 }
             }

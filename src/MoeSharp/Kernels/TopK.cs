@@ -6,6 +6,7 @@ namespace MoeSharp.Kernels;
 /// <summary>Selection of the largest values of a row.</summary>
 public static unsafe class TopK
 {
+    private const int Held = 4; // vectors of a row that is held in registers; their lanes fit one word
     private const int Group = 64; // columns whose comparisons fit one word
 
     /// <summary>Writes the column indices of the <paramref name="k"/> largest values of each row, descending; ties go to the lowest index.</summary>
@@ -45,6 +46,12 @@ public static unsafe class TopK
             where L : struct, ILanes<V>
             where V : unmanaged
         {
+            if (Cols <= Held * L.Count)
+            {
+                RunHeld<L, V>(begin, end);
+                return;
+            }
+
             float* last = stackalloc float[Together];
             int* counts = stackalloc int[Together];
             for (int t = begin; t < end; t += Together)
@@ -72,6 +79,56 @@ public static unsafe class TopK
                     }
                 }
             }
+        }
+
+        // A short row stays in registers while its largest values are taken out of it.
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private readonly void RunHeld<L, V>(int begin, int end)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V lowest = L.Broadcast(float.NegativeInfinity);
+            (int nb, int nc, int nd) = (Cols - L.Count, Cols - (2 * L.Count), Cols - (3 * L.Count)); // values of the second, third and fourth vector
+            for (int t = begin; t < end; t++)
+            {
+                float* row = Values + ((long)t * Cols);
+                int* chosen = Indices + ((long)t * K);
+                V a = Load<L, V>(row, Cols, lowest);
+                V b = nb > 0 ? Load<L, V>(row + L.Count, nb, lowest) : lowest;
+                V c = nc > 0 ? Load<L, V>(row + (2 * L.Count), nc, lowest) : lowest;
+                V d = nd > 0 ? Load<L, V>(row + (3 * L.Count), nd, lowest) : lowest;
+                for (int count = 0; count < K;)
+                {
+                    float value = L.MaxLane(L.Max(L.Max(a, b), L.Max(c, d)));
+                    if (value == float.NegativeInfinity)
+                    {
+                        count = TakeLowest(row, chosen, count);
+                        continue;
+                    }
+
+                    V values = L.Broadcast(value);
+                    ulong bits = L.EqualBits(a, values) | ((ulong)L.EqualBits(b, values) << L.Count) | ((ulong)L.EqualBits(c, values) << (2 * L.Count)) | ((ulong)L.EqualBits(d, values) << (3 * L.Count));
+                    a = L.WhereLess(a, values, a, lowest);
+                    b = L.WhereLess(b, values, b, lowest);
+                    c = L.WhereLess(c, values, c, lowest);
+                    d = L.WhereLess(d, values, d, lowest);
+                    chosen[count++] = BitOperations.TrailingZeroCount(bits);
+                    for (bits &= bits - 1; bits != 0 && count < K; bits &= bits - 1)
+                    {
+                        chosen[count++] = BitOperations.TrailingZeroCount(bits); // a tie
+                    }
+                }
+            }
+        }
+
+        // Negative infinity in place of NaN and behind the row's end.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static V Load<L, V>(float* x, int n, V lowest)
+            where L : struct, ILanes<V>
+            where V : unmanaged
+        {
+            V value = n >= L.Count ? L.Load(x) : L.KeepFirst(L.LoadFirst(x, n), n, lowest);
+            return L.WhereLess(lowest, value, value, lowest);
         }
 
         // Adds the columns that hold the value, from the left, as long as there is room; NaN counts as negative infinity.

@@ -9,6 +9,7 @@ public sealed class SoftmaxTests
     [InlineData(0, 5, 1f)] // no rows
     [InlineData(3, 1, 1f)] // single column
     [InlineData(4, 7, 1f)] // less than a vector
+    [InlineData(3, 33, 4f)] // three vectors, one value in the last
     [InlineData(2, 64, 4f)]
     [InlineData(3, 131, 30f)] // vectors, a tail, large logits
     [InlineData(700, 65, 2f)] // several chunks

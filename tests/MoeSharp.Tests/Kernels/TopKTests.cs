@@ -8,6 +8,7 @@ public sealed class TopKTests
     [InlineData(1, 1, 1)] // one column
     [InlineData(5, 8, 8)] // all of them
     [InlineData(40, 64, 6)]
+    [InlineData(31, 63, 7)] // four vectors with a tail
     [InlineData(40, 77, 3)] // a tail
     [InlineData(300, 1000, 9)] // several chunks
     public void Selects_what_a_stable_sort_puts_first(int rows, int cols, int k)
@@ -43,6 +44,20 @@ public sealed class TopKTests
         using WorkerPool workers = new(1);
         TopK.Select(workers, 1, 5, 3, [float.NaN, float.NegativeInfinity, float.NaN, 7f, float.NaN], indices);
         Assert.Equal([3, 0, 1], indices);
+    }
+
+    [Theory]
+    [InlineData(5)]
+    [InlineData(63)]
+    [InlineData(150)] // more than registers hold
+    public void Infinite_values_have_their_places(int cols)
+    {
+        float[] values = [.. Enumerable.Repeat(float.NegativeInfinity, cols)];
+        (values[1], values[2], values[4]) = (float.PositiveInfinity, float.NaN, 3f);
+        int[] indices = new int[5];
+        using WorkerPool workers = new(1);
+        TopK.Select(workers, 1, cols, 5, values, indices);
+        Assert.Equal([1, 4, 0, 2, 3], indices);
     }
 
     [Fact]
