@@ -4,6 +4,7 @@ using System.Text;
 using MoeSharp.Data;
 using MoeSharp.Inference;
 using MoeSharp.Model;
+using MoeSharp.Tokenization;
 
 namespace MoeSharp.Cli.Commands;
 
@@ -20,14 +21,17 @@ internal static class EvalCommand
         Option<int?> stride = new("--stride") { Description = "Tokens that the window moves on; without it, half a window. Each token is scored once." };
         Option<bool> noEnd = new("--no-end-of-text") { Description = "Score the texts alone, not the token that ends each." };
         Option<bool> json = new("--json") { Description = "Print one JSON document: {loss, perplexity, bits_per_byte, standard_error, tokens, ...}." };
+        TaskArgument task = new();
         Command command = new("eval", "Measures loss, perplexity and bits per byte on given texts.") { data, textField, context, stride, noEnd, json };
         model.AddTo(command);
+        task.AddTo(command);
         command.SetAction(parsed =>
         {
             TextSources sources = TextSources.Expand(parsed.GetRequiredValue(data), parsed.GetRequiredValue(textField));
             EvaluationOptions options = new() { ContextLength = parsed.GetValue(context), Stride = parsed.GetValue(stride), ScoresEndOfText = !parsed.GetValue(noEnd) };
             using OpenedModel opened = model.Open(parsed);
-            using Evaluator evaluator = new(opened.Model, opened.LoadTokenizer(), options, opened.Workers);
+            Tokenizer tokenizer = opened.LoadTokenizer();
+            using Evaluator evaluator = new(opened.Model, tokenizer, options with { BeginToken = task.Token(parsed, tokenizer) }, opened.Workers);
             using Interruption interruption = new();
             Evaluation evaluation = Run(evaluator, sources, interruption.Token);
             foreach (string warning in (IEnumerable<string>)[.. sources.Warnings, .. DecodingLimits.LossWarnings(opened.Model.Config)])

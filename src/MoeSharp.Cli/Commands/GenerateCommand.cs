@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
+using MoeSharp.Data;
 using MoeSharp.Inference;
 using MoeSharp.Tokenization;
 
@@ -21,10 +22,12 @@ internal static class GenerateCommand
         Option<int?> maxTokens = new("--max-tokens") { Description = $"Most tokens to write; without it, {DefaultMaxTokens} or what the model's context has room for." };
         Option<string[]> stop = new("--stop") { Description = "Text that ends the answer; may be given several times.", DefaultValueFactory = _ => [] };
         Option<bool> json = new("--json") { Description = "Print one JSON document: {text, ids, finish_reason, usage, seed}." };
+        TaskArgument task = new();
         SamplingArguments sampling = new();
         EngineArguments engine = new();
         Command command = new("generate", "Continues a text with a model.") { prompt, prompts, parallel, maxTokens, stop, json };
         model.AddTo(command);
+        task.AddTo(command);
         engine.AddTo(command);
         sampling.AddTo(command);
         command.SetAction(parsed =>
@@ -34,20 +37,23 @@ internal static class GenerateCommand
             CheckPrompts(parsed, prompt, many is not null, parallel);
             using OpenedModel opened = model.Open(parsed, engine.Context(parsed));
             Tokenizer tokenizer = opened.LoadTokenizer();
+            int? taskToken = task.Token(parsed, tokenizer);
             SamplingOptions options = sampling.Read(parsed, opened.Folder);
             using Engine writer = engine.Start(parsed, opened, tokenizer, many is null ? 1 : parsed.GetValue(parallel));
             GenerationOptions generation = new() { Sampling = options, MaxTokens = parsed.GetValue(maxTokens), Stop = parsed.GetValue(stop) ?? [], EndTokens = opened.EndTokens };
             if (many is not null)
             {
                 using Interruption interruption = new();
-                int[][] encoded = [.. many.Select(text => TextGenerator.EncodePrompt(text, tokenizer, opened.Model.Config))];
+                int[][] encoded = [.. many.Select(Encode)];
                 return PromptFile.Run(writer, encoded, generation, DefaultMaxTokens, parsed.GetValue(parallel), interruption.Token);
             }
 
-            int[] ids = TextGenerator.EncodePrompt(parsed.GetValue(prompt) ?? ReadStandardInput(), tokenizer, opened.Model.Config);
+            int[] ids = Encode(parsed.GetValue(prompt) ?? ReadStandardInput());
             int room = Math.Max(1, writer.ContextLength - ids.Length);
             GenerationRequest request = new(ids, generation with { MaxTokens = generation.MaxTokens ?? Math.Min(DefaultMaxTokens, room) });
             return Run(writer, request, parsed.GetValue(json));
+
+            int[] Encode(string text) => taskToken is { } announced ? TaskTokens.Announce(announced, text, tokenizer) : TextGenerator.EncodePrompt(text, tokenizer, opened.Model.Config);
         });
         return command;
     }

@@ -66,7 +66,7 @@ internal static class TrainCommand
         }
 
         TrainingConfig config = ReadConfig(arguments);
-        TextSources source = TextSources.Expand(data, new TextSourceOptions { JsonField = config.Data.TextField, Separator = config.Data.Separator });
+        TextSources source = TextSources.Expand(data, new TextSourceOptions { JsonField = config.Data.TextField, Separator = config.Data.Separator, TaskFrom = config.Data.TaskFrom });
         string path = arguments.GetValue(s_out) ?? RunTerminal.NewRunPath("train");
         RunFolder run = RunFolder.Create(path, RunOptions.TrainCommand, TimeProvider.System);
         string cache = arguments.GetValue(s_cache) ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path)) ?? ".", "tokens");
@@ -120,6 +120,7 @@ internal static class TrainCommand
             IReadOnlyList<ExamplePrompt> prompts = isComplete ? HeldOutPrompts.Choose(text.Dataset, text.Tokenizer, NumSamples) : [];
             RunResult result = new(run.Path, session!.Trainer.State, text.Dataset.Baselines) // Watch has run the work
             {
+                Tasks = [.. TaskTokens.In(text.Tokenizer).Select(task => task.Name)],
                 Alarms = MetricsLog.Alarms(MetricsLog.Read(run.Path)),
                 CanWrite = DecodingLimits.Refusal(session.Model.Config) is null,
                 Samples = WrittenSamples.Write(session.Model, text.Tokenizer, prompts, screen.Workers, stop),

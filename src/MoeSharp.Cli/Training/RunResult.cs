@@ -23,11 +23,22 @@ internal sealed record RunResult(string Run, TrainingState State, NGramBaselines
     /// <summary>Whether the model can continue a text.</summary>
     public bool CanWrite { get; init; } = true;
 
+    /// <summary>Tasks that texts can be of, where they are named.</summary>
+    public IReadOnlyList<string> Tasks { get; init; } = [];
+
     /// <summary>What to try with the model: to let it write, or else to measure it.</summary>
     public string NextCommand => CanWrite ? GenerateCommand : TypedCommand.Of("eval", "--model", Run, "--data", "FILES");
 
     /// <summary>A command that lets the model write, after the first prompt that it was tried with and that is one line.</summary>
-    public string GenerateCommand => TypedCommand.Of("generate", "--model", Run, "--prompt", Samples.Select(sample => sample.Prompt).FirstOrDefault(prompt => !prompt.Any(char.IsControl)) ?? "Your text");
+    public string GenerateCommand
+    {
+        get
+        {
+            ReportSample? sample = Samples.FirstOrDefault(sample => !sample.Prompt.Any(char.IsControl));
+            string[] task = Tasks.Count == 0 ? [] : ["--task", sample?.Domain ?? Tasks[0]];
+            return TypedCommand.Of(["generate", "--model", Run, .. task, "--prompt", sample?.Prompt ?? "Your text"]);
+        }
+    }
 
     /// <summary>Training tokens per second of training.</summary>
     public double TokensPerSecond => State.Seconds > 0 ? State.Tokens / State.Seconds : 0;

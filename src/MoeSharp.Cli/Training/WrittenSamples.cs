@@ -34,7 +34,7 @@ internal static class WrittenSamples
         List<ReportSample> samples = [];
         foreach (ExamplePrompt prompt in prompts)
         {
-            int[] ids = generator.EncodePrompt(prompt.Text);
+            int[] ids = TaskTokens.Find(tokenizer, prompt.Domain) is { } task ? TaskTokens.Announce(task, prompt.Text, tokenizer) : generator.EncodePrompt(prompt.Text);
             int room = model.Config.MaxPositionEmbeddings - ids.Length;
             if (room > 0 && !stop.IsCancellationRequested)
             {

@@ -126,7 +126,7 @@ public sealed class BatchLoader : ITrainingBatches
             int at = begin + filled;
             tokens[..count].CopyTo(batch.TokenIds[at..]);
             tokens[1..].CopyTo(batch.Targets[at..]);
-            batch.AddSegment(new AttentionSegment(at, count, at, count), 0);
+            batch.AddSegment(new AttentionSegment(at, count, at, count), 0, stretch.FirstToken);
             filled += count;
             Advance(count);
         }
@@ -176,15 +176,17 @@ public sealed class BatchLoader : ITrainingBatches
     private void CutDocument(long begin, long end, ref SplitMix64 cuts)
     {
         int length = end - begin > _sequenceLength ? cuts.Between(1, _sequenceLength) : _sequenceLength;
+        Span<int> firstToken = _tokens.AsSpan(0, 1);
+        _reader.Read(begin, firstToken);
         while (begin < end)
         {
             int rows = (int)Math.Min(length, end - begin);
-            _stretches[_numStretches++] = new Stretch(begin, rows);
+            _stretches[_numStretches++] = new Stretch(begin, rows, firstToken[0]);
             begin += rows;
             length = _sequenceLength;
         }
     }
 
-    /// <summary>Consecutive rows of one document.</summary>
-    private readonly record struct Stretch(long Begin, int Rows);
+    /// <summary>Consecutive rows of one document, and the token that it begins with.</summary>
+    private readonly record struct Stretch(long Begin, int Rows, int FirstToken);
 }

@@ -12,6 +12,10 @@ public interface ITextEncoder
     /// <summary>Token after each document, or null.</summary>
     int? EndToken { get; }
 
+    /// <summary>Token before each document of a domain in place of <see cref="BeginToken"/>; null for that one.</summary>
+    /// <exception cref="ConfigurationException">The vocabulary lacks it.</exception>
+    int? TaskToken(string domain) => null;
+
     /// <summary>Changes whenever the encoding of any text may change.</summary>
     string Fingerprint { get; }
 

@@ -15,6 +15,7 @@ public sealed class SequentialBatches
     private readonly int _sequenceLength;
     private readonly int _sequencesPerBatch;
     private readonly int[] _passages;
+    private readonly int[] _firstTokens; // of the passages' documents
     private readonly int[] _tokens;
     private int _at; // index into _passages
     private long _rowInPassage;
@@ -45,6 +46,7 @@ public sealed class SequentialBatches
         _sequencesPerBatch = sequencesPerBatch;
         _tokens = new int[sequenceLength + 1];
         _passages = Choose(split, maximumTargets);
+        _firstTokens = ReadFirstTokens();
         foreach (int passage in _passages)
         {
             NumTargets += Rows(passage);
@@ -124,6 +126,23 @@ public sealed class SequentialBatches
         return [.. chosen];
     }
 
+    private int[] ReadFirstTokens()
+    {
+        int[] tokens = new int[_passages.Length];
+        int begin = 0; // passage that begins the document
+        int at = 0;
+        for (int passage = 0; at < _passages.Length; passage++)
+        {
+            begin = _split.BeginsDocument(passage) ? passage : begin;
+            if (passage == _passages[at])
+            {
+                _reader.Read(_split.PassageBegin(begin), tokens.AsSpan(at++, 1));
+            }
+        }
+
+        return tokens;
+    }
+
     /// <summary>Rows whose targets are the passage's tokens; the first token of a document is no target.</summary>
     private long Rows(int passage) => _split.PassageEnd(passage) - FirstRow(passage) - 1;
 
@@ -151,7 +170,7 @@ public sealed class SequentialBatches
             int at = begin + filled;
             tokens[..count].CopyTo(batch.TokenIds[at..]);
             tokens[1..].CopyTo(batch.Targets[at..]);
-            batch.AddSegment(new AttentionSegment(at, count, at, count), 0);
+            batch.AddSegment(new AttentionSegment(at, count, at, count), 0, _firstTokens[_at]);
             filled += count;
             _rowInPassage += count;
         }

@@ -107,7 +107,7 @@ internal sealed class SplitEncoding(ITextEncoder encoder, string folder, SplitPl
     private void Encode(ReadOnlySpan<byte> text, bool isValidation, bool beginsDocument, bool endsDocument, string domain)
     {
         _tokens.Clear();
-        if (beginsDocument && encoder.BeginToken is { } begin)
+        if (beginsDocument && (encoder.TaskToken(domain) ?? encoder.BeginToken) is { } begin)
         {
             _tokens.Add(begin);
         }

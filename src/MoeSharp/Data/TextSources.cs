@@ -14,6 +14,9 @@ public sealed record TextSourceOptions
 
     /// <summary>A line that ends one document and begins the next in plain text files, for example <c>&lt;|endoftext|&gt;</c>; empty: each file is one document.</summary>
     public string Separator { get; init; } = "";
+
+    /// <summary>What names the tasks of the documents; a task's name is then their domain.</summary>
+    public TaskNaming TaskFrom { get; init; }
 }
 
 /// <summary>Text files as a stream of documents: .jsonl holds one record per line; anything else is one document per file, UTF-8.</summary>
@@ -41,7 +44,8 @@ public sealed class TextSources : IDocumentSource
     public TextSourceOptions Options { get; }
 
     /// <inheritdoc/>
-    public string Settings => $"json_field={Options.JsonField};domain_field={Options.DomainField};separator={Options.Separator}";
+    public string Settings =>
+        $"json_field={Options.JsonField};domain_field={Options.DomainField};separator={Options.Separator}{(Options.TaskFrom == TaskNaming.None ? "" : $";task_from={Options.TaskFrom}")}";
 
     /// <inheritdoc/>
     public IReadOnlyList<string> Warnings => [.. _warnings];
@@ -80,7 +84,7 @@ public sealed class TextSources : IDocumentSource
             foreach (TextPassage passage in IsJsonLines(file) ? JsonLinesReader.Read(file, Options, Warn) : PlainTextReader.Read(file, Options.Separator))
             {
                 numDocuments += passage.BeginsDocument ? 1 : 0;
-                yield return passage;
+                yield return passage with { Domain = DomainOf(passage, file) };
             }
 
             isDivided |= numDocuments > 1 && !IsJsonLines(file);
@@ -125,6 +129,15 @@ public sealed class TextSources : IDocumentSource
         using FileStream stream = File.OpenRead(stamp.Name);
         return Convert.ToHexStringLower(SHA256.HashData(stream));
     }
+
+    private string DomainOf(in TextPassage passage, string file) => Options.TaskFrom switch
+    {
+        TaskNaming.File => Path.GetFileNameWithoutExtension(file),
+        TaskNaming.Folder => Path.GetFileName(Path.GetDirectoryName(file)) ?? "",
+        TaskNaming.Field when passage.Domain.Length == 0 => throw new ConfigurationException(
+            $"{file} holds a text that names no task in the field {Options.DomainField}. Give .jsonl files whose records all have it, or name tasks by file or folder."),
+        _ => passage.Domain,
+    };
 
     private static bool IsJsonLines(string file) =>
         Path.GetExtension(file) is string extension && (extension.Equals(".jsonl", StringComparison.OrdinalIgnoreCase) || extension.Equals(".ndjson", StringComparison.OrdinalIgnoreCase));

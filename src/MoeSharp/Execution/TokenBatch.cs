@@ -10,6 +10,7 @@ public sealed class TokenBatch
     private int[] _targets = [];
     private int[] _positions = [];
     private AttentionSegment[] _segments = [];
+    private int[] _firstTokens = []; // of the segments' documents
     private bool[] _isPadding = [];
     private int[] _sequenceEnds = []; // of unequal sequences
     private int[] _taskIds = [];
@@ -48,6 +49,9 @@ public sealed class TokenBatch
 
     /// <summary>Documents: rows attend within their own segment only.</summary>
     public ReadOnlySpan<AttentionSegment> Segments => _segments.AsSpan(0, NumSegments);
+
+    /// <summary>Token that the document of each segment begins with, which may stand in an earlier batch; -1 where nobody has said.</summary>
+    public ReadOnlySpan<int> FirstTokens => _firstTokens.AsSpan(0, NumSegments);
 
     /// <summary>Rows of one of the <see cref="NumSequences"/> sequences.</summary>
     /// <param name="index">Which.</param>
@@ -203,14 +207,19 @@ public sealed class TokenBatch
         Targets.Fill(-1);
     }
 
-    /// <summary>Adds a segment and numbers its rows' positions from <paramref name="firstPosition"/>.</summary>
-    public void AddSegment(AttentionSegment segment, int firstPosition)
+    /// <summary>Adds a segment and numbers its rows' positions.</summary>
+    /// <param name="segment">Rows of one document.</param>
+    /// <param name="firstPosition">Position of the first.</param>
+    /// <param name="firstToken">Token that the document begins with, for routers that go by it; -1 if that is not known.</param>
+    public void AddSegment(AttentionSegment segment, int firstPosition, int firstToken = -1)
     {
         if (NumSegments == _segments.Length)
         {
             Array.Resize(ref _segments, Math.Max(16, 2 * NumSegments));
+            Array.Resize(ref _firstTokens, _segments.Length);
         }
 
+        _firstTokens[NumSegments] = firstToken;
         _segments[NumSegments++] = segment;
         for (int i = 0; i < segment.QueryCount; i++)
         {

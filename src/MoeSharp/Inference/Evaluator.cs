@@ -17,6 +17,9 @@ public sealed record EvaluationOptions
     /// <summary>Whether the token that ends a text is scored too, as it is in training.</summary>
     public bool ScoresEndOfText { get; init; } = true;
 
+    /// <summary>Token before each text, such as one that announces its task; null for the one that begins a text.</summary>
+    public int? BeginToken { get; init; }
+
     /// <summary>Rows that go through the model at once; bounds the memory of a pass.</summary>
     public int RowsPerPass { get; init; } = 2048;
 }
@@ -110,13 +113,14 @@ public sealed class Evaluator : IDisposable
     {
         List<int> ids = [];
         long bytes = utf8.Length;
-        if (_tokenizer.BosTokenId is { } begin)
+        int? beginToken = _options.BeginToken ?? _tokenizer.BosTokenId;
+        if (beginToken is { } begin)
         {
             ids.Add(begin);
         }
 
         _tokenizer.Encode(utf8, ids);
-        if (_tokenizer.BosTokenId is null && ids.Count > 0)
+        if (beginToken is null && ids.Count > 0)
         {
             bytes -= _tokenizer.TokenBytes(ids[0]).Length;
         }
@@ -191,7 +195,7 @@ public sealed class Evaluator : IDisposable
         int row = 0;
         foreach (Window window in _windows)
         {
-            _batch.AddSegment(new AttentionSegment(row, window.Rows, row, window.Rows), 0);
+            _batch.AddSegment(new AttentionSegment(row, window.Rows, row, window.Rows), 0, window.Ids[0]);
             window.Ids.AsSpan(window.Begin, window.Rows).CopyTo(_batch.TokenIds[row..]);
             int context = window.FirstScored - window.Begin;
             window.Ids.AsSpan(window.FirstScored + 1, window.End - window.FirstScored).CopyTo(_batch.Targets[(row + context)..]);

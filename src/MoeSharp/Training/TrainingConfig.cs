@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using MoeSharp.Data;
 using MoeSharp.Execution;
 using MoeSharp.Model;
 using MoeSharp.Model.Routers;
@@ -144,7 +145,7 @@ public sealed record TrainingConfig
         require(Balance.BiasUpdateSpeed == 0 || moe.HasSelectionBias, "balance.bias_update_speed is for models with a selection bias (topk_method 'noaux_tc'); set it to 0");
         require(moe.TopK > 1 || moe.Router is not TopKRouterConfig || (!moe.NormTopKProb && moe.Scoring != RouterScoring.SoftmaxOverChosen), "num_experts_per_tok 1 with weights divided by their sum (norm_topk_prob, or score_order 'top_k_then_softmax') makes every weight 1, so that the router gets no gradient; set norm_topk_prob to false, or use more experts");
         require(moe.Router is not HashRouterConfig || !moe.NormTopKProb, "norm_topk_prob does nothing with router 'hash', which gives every expert the weight routed_scaling_factor; set it to false");
-        require(moe.Router is not TaskLevelRouterConfig { TaskTokens.Count: 0 }, "the router 'task_level' goes by tasks, and nothing tells the task of a text; set model.moesharp.task_tokens to the tokens that announce the tasks");
+        require(moe.Router is not TaskLevelRouterConfig { TaskTokens.Count: 0 } || Data.TaskFrom != TaskNaming.None, "the router 'task_level' goes by tasks, and nothing tells the task of a text; set data.task_from to file, folder or field (what names the tasks of your texts), or model.moesharp.task_tokens to the tokens that announce them");
         require(moe.Router.HasScores || Model.AttentionExperts is { Kind: AttentionExpertsKind.Mixture } || !Balance.NeedsScores, $"the router '{moe.Router.Name}' scores nothing that a balance loss could act on; set balance.expert_alpha and the other factors to 0");
         require(moe.Router.HasChoiceChances || Balance.LoadAlpha == 0, $"balance.load_alpha is for routers whose choices carry noise (noisy_top_k); '{moe.Router.Name}' has none, so set it to 0");
         require(!moe.Router.HasChoiceChances || Balance.LoadAlpha == 0 || moe.TopK < moe.NumExperts, $"balance.load_alpha has nothing to act on: with num_experts_per_tok {moe.TopK} every token uses all {moe.NumExperts} experts; set it to 0, or use fewer experts per token");
@@ -181,6 +182,9 @@ public sealed record DatasetConfig
 
     /// <summary>A line that ends one document and begins the next in plain text files; empty: each file is one document.</summary>
     public string Separator { get; init; } = "";
+
+    /// <summary>What names the task of each text: its file, its folder, or the field domain of its .jsonl record. The texts then begin with a token of their task.</summary>
+    public TaskNaming TaskFrom { get; init; }
 }
 
 /// <summary>Sizes of an optimiser step.</summary>

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using MoeSharp.Data;
 using MoeSharp.Execution;
 using MoeSharp.Model;
 using MoeSharp.Model.Families;
@@ -351,6 +352,9 @@ public static class TrainingConfigJson
 /// <summary>Writes balance scopes in lower case, as all other keys and values.</summary>
 internal sealed class BalanceScopeConverter() : JsonStringEnumConverter<BalanceScope>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false);
 
+/// <summary>Task namings in snake case.</summary>
+internal sealed class TaskNamingConverter() : JsonStringEnumConverter<TaskNaming>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false);
+
 /// <summary>Writes initialisation schemes in lower case.</summary>
 internal sealed class WeightInitSchemeConverter() : JsonStringEnumConverter<WeightInitScheme>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false);
 
@@ -358,6 +362,6 @@ internal sealed class WeightInitSchemeConverter() : JsonStringEnumConverter<Weig
 internal sealed class ScheduleKindConverter() : JsonStringEnumConverter<ScheduleKind>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false);
 
 /// <summary>Source-generated JSON of the training records.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(BalanceScopeConverter), typeof(WeightInitSchemeConverter), typeof(ScheduleKindConverter)])]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(BalanceScopeConverter), typeof(TaskNamingConverter), typeof(WeightInitSchemeConverter), typeof(ScheduleKindConverter)])]
 [JsonSerializable(typeof(TrainingConfig))]
 internal sealed partial class TrainingJson : JsonSerializerContext;

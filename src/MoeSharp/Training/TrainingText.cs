@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using MoeSharp.Data;
 using MoeSharp.Execution;
 using MoeSharp.Model;
+using MoeSharp.Model.Routers;
 using MoeSharp.Tokenization;
 
 namespace MoeSharp.Training;
@@ -52,9 +53,9 @@ public sealed class TrainingText : ITrainingSource, IDisposable
         string version = Version(source, given, config);
         string folder = Path.Combine(parentFolder, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(version)))[..16]);
         Directory.CreateDirectory(folder);
-        Tokenizer tokenizer = PrepareTokenizer(source, given, config.VocabSize, folder, report, cancellation);
+        Tokenizer tokenizer = PrepareTokenizer(source, given, config, folder, report, cancellation);
         long reported = -1;
-        TokenDataset dataset = ShardBuilder.OpenOrBuild(source, new TokenizerEncoder(tokenizer), Path.Combine(folder, ShardsName), new DatasetOptions { ValidationFraction = config.ValidationShare }, Report, cancellation);
+        TokenDataset dataset = ShardBuilder.OpenOrBuild(source, new TokenizerEncoder(tokenizer, config.TaskFrom != TaskNaming.None), Path.Combine(folder, ShardsName), new DatasetOptions { ValidationFraction = config.ValidationShare }, Report, cancellation);
         File.WriteAllText(Path.Combine(folder, SourceFile), version);
         return new TrainingText(folder, tokenizer, dataset);
 
@@ -76,8 +77,16 @@ public sealed class TrainingText : ITrainingSource, IDisposable
         new(folder, Tokenizer.Load(Path.Combine(folder, TokenizerName)), TokenDataset.Open(Path.Combine(folder, ShardsName)));
 
     /// <inheritdoc/>
-    public TrainingConfig Fit(TrainingConfig config) =>
-        config with { Model = config.RequireModel() with { VocabSize = Tokenizer.VocabSize, OutputTokens = 0, BosTokenId = Tokenizer.BosTokenId, EosTokenId = Tokenizer.EosTokenId } };
+    public TrainingConfig Fit(TrainingConfig config)
+    {
+        ModelConfig model = config.RequireModel() with { VocabSize = Tokenizer.VocabSize, OutputTokens = 0, BosTokenId = Tokenizer.BosTokenId, EosTokenId = Tokenizer.EosTokenId };
+        if (config.Data.TaskFrom != TaskNaming.None && model.Moe is { Router: TaskLevelRouterConfig router } moe)
+        {
+            model = model with { Moe = moe with { Router = WithTasks(router) } };
+        }
+
+        return config with { Model = model };
+    }
 
     /// <inheritdoc/>
     public long[] CountTokens() => TokenFrequencies.Count(Dataset.Train);
@@ -116,7 +125,17 @@ public sealed class TrainingText : ITrainingSource, IDisposable
         return settings + string.Join('\n', source.Stamps().Select(stamp => string.Create(CultureInfo.InvariantCulture, $"{stamp.Name}\t{stamp.Length}\t{stamp.ModifiedTicks}")));
     }
 
-    private static Tokenizer PrepareTokenizer(IDocumentSource source, Tokenizer? given, int vocabSize, string folder, Action<string> report, CancellationToken cancellation)
+    // The router's tasks are those that the texts are named after.
+    private TaskLevelRouterConfig WithTasks(TaskLevelRouterConfig router)
+    {
+        IReadOnlyList<NamedTask> tasks = TaskTokens.In(Tokenizer);
+        int[] tokens = [.. tasks.Select(task => task.Token)];
+        bool isFitting = (router.NumTasks == 1 || router.NumTasks == tasks.Count) && (router.TaskTokens.Count == 0 || router.TaskTokens.SequenceEqual(tokens));
+        return isFitting ? router with { NumTasks = tasks.Count, TaskTokens = tokens } : throw new ConfigurationException(
+            $"data.task_from gives the model the {tasks.Count} tasks {string.Join(", ", tasks.Select(task => task.Name))}, and model.moesharp names others. Leave num_tasks and task_tokens out.");
+    }
+
+    private static Tokenizer PrepareTokenizer(IDocumentSource source, Tokenizer? given, DatasetConfig config, string folder, Action<string> report, CancellationToken cancellation)
     {
         string tokenizerFolder = Path.Combine(folder, TokenizerName);
         if (File.Exists(Path.Combine(folder, SourceFile)))
@@ -126,13 +145,16 @@ public sealed class TrainingText : ITrainingSource, IDisposable
 
         if (given is null)
         {
-            report($"training a tokenizer of {vocabSize} tokens");
+            report($"training a tokenizer of {config.VocabSize} tokens");
         }
 
-        Tokenizer tokenizer = given ?? BpeTrainer.Train(Sample(source, cancellation), new BpeTrainerOptions { VocabSize = vocabSize });
+        Tokenizer tokenizer = given ?? BpeTrainer.Train(Sample(source, cancellation), new BpeTrainerOptions { VocabSize = config.VocabSize, AdditionalSpecialTokens = Tasks(source, config) });
         tokenizer.Save(tokenizerFolder);
         return tokenizer;
     }
+
+    private static IReadOnlyList<string> Tasks(IDocumentSource source, DatasetConfig config) =>
+        config.TaskFrom == TaskNaming.None ? [] : [.. source.ReadPassages().Select(passage => passage.Domain).Distinct().Order(StringComparer.Ordinal).Select(TaskTokens.Spell)];
 
     /// <summary>Evenly spaced passages, at most about <see cref="TokenizerSampleBytes"/>.</summary>
     private static IEnumerable<ReadOnlyMemory<byte>> Sample(IDocumentSource source, CancellationToken cancellation)

@@ -96,6 +96,25 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void Texts_in_folders_are_tasks_that_generate_and_eval_are_told()
+    {
+        foreach (string task in (string[])["prose", "verse"])
+        {
+            Directory.CreateDirectory(Path.Combine(_folder, "texts", task));
+            File.Copy(Path.Combine(_folder, "text.jsonl"), Path.Combine(_folder, "texts", task, "text.jsonl"));
+        }
+
+        MoeOutcome trained = MoeProcess.Run(_folder, ["train", "--data", "texts", "--out", "run", "--steps", "1", "--set", "data.task_from=folder", "--set", "model.moesharp.router=task_level", "--set", "balance.expert_alpha=0", .. s_small]);
+        MoeOutcome written = MoeProcess.Run(_folder, "generate", "--model", "run", "--task", "verse", "--prompt", "Line", "--max-tokens", "2", "--json", "--threads", "1");
+        MoeOutcome unknown = MoeProcess.Run(_folder, "eval", "--model", "run", "--task", "drama", "--data", "text.jsonl", "--threads", "1");
+
+        Assert.True(trained.ExitCode == 0, trained.Error);
+        Assert.True(written.ExitCode == 0, written.Error);
+        Assert.Equal(2, unknown.ExitCode);
+        Assert.Contains("prose, verse", unknown.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_next_command_is_one_that_can_be_typed()
     {
         string[] plain = [.. s_small.Where(argument => argument != "--json")];

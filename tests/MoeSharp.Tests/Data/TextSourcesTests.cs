@@ -90,6 +90,34 @@ public sealed class TextSourcesTests : IDisposable
     }
 
     [Theory]
+    [InlineData(TaskNaming.None, ",law,")]
+    [InlineData(TaskNaming.File, "a,records,a")]
+    [InlineData(TaskNaming.Folder, "prose,prose,verse")]
+    public void Texts_are_named_after_their_file_or_folder(TaskNaming naming, string expected)
+    {
+        _folder.Write("prose/a.txt", "one");
+        _folder.Write("prose/records.jsonl", "{\"text\": \"two\", \"domain\": \"law\"}");
+        _folder.Write("verse/a.txt", "three");
+
+        TextSources sources = TextSources.Expand([_folder.Root], new TextSourceOptions { TaskFrom = naming });
+
+        Assert.Equal(expected.Split(','), sources.ReadDocuments().Select(document => document.Domain));
+    }
+
+    [Fact]
+    public void A_text_without_the_field_that_names_tasks_is_refused()
+    {
+        string plain = _folder.Write("plain.txt", "one");
+        string records = _folder.Write("records.jsonl", "{\"text\": \"two\", \"domain\": \"law\"}");
+        TextSourceOptions options = new() { TaskFrom = TaskNaming.Field };
+
+        Assert.Equal("law", Assert.Single(TextSources.Expand([records], options).ReadDocuments()).Domain);
+        string message = Assert.Throws<ConfigurationException>(() => TextSources.Expand([plain], options).ReadDocuments().ToList()).Message;
+        Assert.Contains(plain, message, StringComparison.Ordinal);
+        Assert.Contains("domain", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData(0)]
     [InlineData(10)]
     [InlineData(TextPassage.MaximumBytes - 1)]

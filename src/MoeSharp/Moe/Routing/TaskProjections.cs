@@ -8,7 +8,8 @@ namespace MoeSharp.Moe.Routing;
 /// <summary>Logits by task: all tokens of a task use the same experts (Kudugunta et al., arXiv 2110.03742).</summary>
 /// <remarks>
 /// logits = e W^T with a learned vector e per task. The task of a row is that of its sequence where the batch says so; otherwise it is told by the last task
-/// token at or before the row in its text, and is task 0 before the first one: no row goes by what comes after it.
+/// token at or before the row in its text, and is task 0 before the first one: no row goes by what comes after it. Of a document that reaches over several
+/// segments, a later one knows the token that the document begins with.
 /// </remarks>
 public sealed class TaskProjection : IRouterProjection
 {
@@ -59,7 +60,7 @@ public sealed class TaskProjection : IRouterProjection
         for (int index = 0; index < batch.NumSegments; index++)
         {
             AttentionSegment segment = batch.Segments[index];
-            ReadOnlySpan<int> before = context.Sequences is { } sequences ? sequences[index].Tokens : [];
+            ReadOnlySpan<int> before = context.Sequences is { } sequences ? sequences[index].Tokens : batch.FirstTokens.Slice(index, 1);
             int last = before.LastIndexOfAny(_taskTokens);
             int task = last < 0 ? 0 : Array.IndexOf(_taskTokens, before[last]);
             for (int row = segment.QueryBegin; row < segment.QueryBegin + segment.QueryCount; row++)

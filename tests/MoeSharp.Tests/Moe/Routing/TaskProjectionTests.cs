@@ -29,6 +29,22 @@ public sealed class TaskProjectionTests
     }
 
     [Fact]
+    public void A_later_segment_of_a_document_has_the_task_that_the_document_begins_with()
+    {
+        using WorkerPool workers = new(1);
+        using RouterProbe probe = new(workers, 8);
+        ((int[])[1, 50, 2, 3, 1, 1, 1, 1]).CopyTo(probe.Batch.TokenIds);
+        probe.Batch.AddSegment(new AttentionSegment(0, 3, 0, 3), 0, firstToken: 52);
+        probe.Batch.AddSegment(new AttentionSegment(3, 2, 3, 2), 0, firstToken: 51);
+        probe.Batch.AddSegment(new AttentionSegment(5, 2, 5, 2), 0, firstToken: 7); // announces nothing
+        probe.Batch.AddSegment(new AttentionSegment(7, 1, 7, 1), 0);
+
+        float[] logits = Project(probe, tasks: 3, [50, 51, 52], out _).Data.ToArray();
+
+        Assert.Equal([2, 0, 0, 1, 1, 0, 0, 0], logits.Where((_, index) => index % Experts == 0).Select(value => (int)value));
+    }
+
+    [Fact]
     public void Tasks_of_the_batch_decide_for_whole_sequences()
     {
         using WorkerPool workers = new(1);
