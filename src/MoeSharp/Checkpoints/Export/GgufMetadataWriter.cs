@@ -18,22 +18,24 @@ internal static class GgufMetadataWriter
     ];
 
     /// <summary>The architecture as its GGUF files have it: with the order of rotary pairs that they use, and divisors instead of the numbers they follow from, and routers by what they do without gradients.</summary>
-    /// <exception cref="ConfigurationException">The format does not have the family.</exception>
-    public static ModelConfig InFile(ModelConfig config) => config with
+    /// <exception cref="ConfigurationException">The format does not have the family, or a setting of it.</exception>
+    public static ModelConfig InFile(ModelConfig config)
     {
-        Rope = RopeFrequencies.Divided(config.Rope, RopeFrequencies.RotatedLanes(config)) with { IsInterleaved = Find(config).IsInterleaved },
-        Moe = config.Moe is { } moe ? (moe.Router.AsTopK(moe) ?? moe) with { Capacity = null } : null, // places outside training are refused
-    };
+        Refuse(config);
+        return config with
+        {
+            Rope = RopeFrequencies.Divided(config.Rope, RopeFrequencies.RotatedLanes(config)) with { IsInterleaved = Find(config).IsInterleaved },
+            Moe = config.Moe is { } moe ? (moe.Router.AsTopK(moe) ?? moe) with { Capacity = null } : null, // places outside training are refused
+        };
+    }
 
     /// <summary>Adds what describes the architecture.</summary>
     /// <param name="entries">Metadata.</param>
-    /// <param name="config">Architecture.</param>
+    /// <param name="config">Architecture, which <see cref="InFile"/> has not refused.</param>
     /// <param name="name">Name of the model.</param>
     /// <param name="fileType">Number of the most frequent format.</param>
-    /// <exception cref="ConfigurationException">The format does not have the family, or a setting of it.</exception>
     public static void Add(GgufEntries entries, ModelConfig config, string name, uint fileType)
     {
-        Refuse(config);
         string a = Find(config).Architecture + ".";
         entries.Add("general.architecture", Find(config).Architecture);
         entries.Add("general.name", name);
@@ -49,7 +51,7 @@ internal static class GgufMetadataWriter
         AddRope(entries, config.Rope, config.LatentAttention?.RopeHeadDim ?? config.HeadDim, config.LatentAttention is not null, a);
         if (config.Moe is { } moe)
         {
-            AddExperts(entries, config, moe.Router.AsTopK(moe) ?? moe, a); // others were refused
+            AddExperts(entries, config, moe.Router.AsTopK(moe) ?? moe, a);
         }
     }
 
