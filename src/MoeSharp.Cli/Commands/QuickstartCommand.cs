@@ -57,6 +57,7 @@ internal static class QuickstartCommand
         string cache = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path)) ?? ".", "tokens");
         using TrainingText text = TrainingText.Prepare(source, null, config.Data, cache, screen.Report, stop.Token);
 
+        BalanceLine.Report(config, screen);
         double left = (seconds * (1 - ShareForTheEnd)) - startUp - clock.Elapsed.TotalSeconds;
         if (left <= 0 && arguments.GetValue(s_steps) is null)
         {
@@ -100,7 +101,7 @@ internal static class QuickstartCommand
             throw new ConfigurationException($"--set {budget}: a quickstart ends after --minutes or --steps; give one of these.");
         }
 
-        return settings.FirstOrDefault(setting => TrainingConfigJson.IsFor("data.text_field", setting) || TrainingConfigJson.IsFor("data.separator", setting)) is { } files
+        return settings.FirstOrDefault(setting => TrainingConfigJson.IsFor("data.text_field", setting) || TrainingConfigJson.IsFor("data.separator", setting) || TrainingConfigJson.IsFor("data.task_from", setting)) is { } files
             ? throw new ConfigurationException($"--set {files}: a quickstart trains on the embedded corpus, which is in no file. Train on your own text with moe train.")
             : settings;
     }

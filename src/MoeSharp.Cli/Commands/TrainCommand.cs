@@ -72,7 +72,7 @@ internal static class TrainCommand
         string cache = arguments.GetValue(s_cache) ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path)) ?? ".", "tokens");
         using TrainingText text = TrainingText.Prepare(source, arguments.GetValue(s_tokenizer), config.Data, cache, screen.Report, stop);
         RunScreen.Warn(text.Dataset.Warnings);
-        ReportBalance(config, screen);
+        BalanceLine.Report(config, screen);
         return Train(screen, run, text, view => TrainingSession.Begin(run, config, text, screen.Options(view)), stop);
     }
 
@@ -93,16 +93,8 @@ internal static class TrainCommand
         }
 
         using TrainingText text = TrainingText.Open(TrainingSession.TextFolderOf(run));
-        ReportBalance(run.ReadConfig(), screen);
+        BalanceLine.Report(run.ReadConfig(), screen);
         return Train(screen, run, text, view => TrainingSession.Resume(run, text, screen.Options(view)), stop);
-    }
-
-    private static void ReportBalance(TrainingConfig config, RunScreen screen)
-    {
-        if (BalanceLine.Of(config) is { } line)
-        {
-            screen.Report(line);
-        }
     }
 
     private static int Train(RunScreen screen, RunFolder run, TrainingText text, Func<ITrainingView, TrainingSession> open, CancellationToken stop)

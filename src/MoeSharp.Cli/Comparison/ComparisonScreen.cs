@@ -23,6 +23,14 @@ internal sealed class ComparisonScreen(IAnsiConsole console, TerminalStyle style
     public static void ShowSizes(IAnsiConsole console, ComparisonPlan plan)
     {
         Show(console, ComparisonTables.Sizes(plan, plan.Conditions[0]));
+        foreach (PlannedRun run in plan.Runs.DistinctBy(run => run.Architecture.Name))
+        {
+            if (BalanceLine.Of(run.Config) is { } line)
+            {
+                console.WriteLine($"{run.Architecture.Name}: {line}");
+            }
+        }
+
         console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{plan.Runs.Count} runs: {plan.Conditions.Count} condition(s), {plan.Config.Architectures.Count} architectures, {plan.Config.Seeds.Count} seeds.\n"));
     }
 

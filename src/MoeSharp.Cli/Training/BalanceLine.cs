@@ -10,6 +10,15 @@ namespace MoeSharp.Cli.Training;
 /// <summary>What keeps the experts of a run in use, in one line before its first step, in the words of its configuration.</summary>
 internal static class BalanceLine
 {
+    /// <summary>Prints the line where there is one.</summary>
+    public static void Report(TrainingConfig config, RunScreen screen)
+    {
+        if (Of(config) is { } line)
+        {
+            screen.Report(line);
+        }
+    }
+
     /// <summary>The line; null for a model without experts.</summary>
     public static string? Of(TrainingConfig config) => config.Model?.Moe is { } moe
         ? string.Create(CultureInfo.InvariantCulture, $"Router {moe.Router.Name}, {moe.TopK} of {moe.NumExperts} experts. Load balance: {Losses(config.Balance)}. Capacity: {Capacity(moe)}.")

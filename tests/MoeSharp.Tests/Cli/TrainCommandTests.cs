@@ -59,6 +59,7 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("--minutes or --steps", "quickstart", "--set", "budget.steps=5")]
     [InlineData("embedded corpus", "quickstart", "--set", "data.text_field=body")]
     [InlineData("embedded corpus", "quickstart", "--set", "data.separator=---")]
+    [InlineData("embedded corpus", "quickstart", "--set", "data.task_from=file")]
     public void Wrong_input_exits_with_2_and_one_message(string expected, params string[] arguments)
     {
         string previous = Directory.GetCurrentDirectory();
