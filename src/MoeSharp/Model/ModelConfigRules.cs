@@ -210,6 +210,11 @@ internal static class ModelConfigRules
 
         CheckFactors(config, moe, problems);
         CapacityKeys.AddProblems(moe, problems);
+        CheckMoeLayers(config, moe, problems);
+    }
+
+    private static void CheckMoeLayers(ModelConfig config, MoeConfig moe, List<string> problems)
+    {
         if (moe.MoeLayerFreq < 1)
         {
             problems.Add($"moe_layer_freq {moe.MoeLayerFreq} must be at least 1; use 1 for experts in every layer");

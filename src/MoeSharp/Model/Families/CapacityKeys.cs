@@ -32,26 +32,31 @@ internal static class CapacityKeys
         CapacityRule rule = new() { TrainingFactor = training ?? 0, EvaluationFactor = evaluation ?? 0 };
         if (training is not null || evaluation is not null)
         {
-            string policy = section.OneOf("drop_policy", s_policies[0].Name, [.. s_policies.Select(row => row.Name)]);
-            rule = rule with
-            {
-                Policy = Array.Find(s_policies, row => row.Name == policy).Policy,
-                Minimum = section.Int("min_expert_capacity", 0),
-                Multiple = section.Int("capacity_multiple", 1),
-                RoundsUp = section.OneOf("capacity_rounding", "ceil", "ceil", "floor") == "ceil",
-                CountsSlots = section.Switch("capacity_counts_slots", true),
-                CountsPadding = section.Switch("capacity_counts_padding", false),
-                GroupTokens = section.Int("capacity_group_size", 0),
-                RenormalizesAfterDrop = policy != "reroute" && section.Switch("renormalize_after_drop", false),
-                MaxRounds = policy == "reroute" ? section.Int("max_rounds", 0) : 0,
-            };
+            rule = ReadExperts(section, rule);
         }
 
-        if (device is null)
+        return device is { } factor ? ReadDevices(section, rule, factor) : rule;
+    }
+
+    private static CapacityRule ReadExperts(ConfigReader section, CapacityRule rule)
+    {
+        string policy = section.OneOf("drop_policy", s_policies[0].Name, [.. s_policies.Select(row => row.Name)]);
+        return rule with
         {
-            return rule;
-        }
+            Policy = Array.Find(s_policies, row => row.Name == policy).Policy,
+            Minimum = section.Int("min_expert_capacity", 0),
+            Multiple = section.Int("capacity_multiple", 1),
+            RoundsUp = section.OneOf("capacity_rounding", "ceil", "ceil", "floor") == "ceil",
+            CountsSlots = section.Switch("capacity_counts_slots", true),
+            CountsPadding = section.Switch("capacity_counts_padding", false),
+            GroupTokens = section.Int("capacity_group_size", 0),
+            RenormalizesAfterDrop = policy != "reroute" && section.Switch("renormalize_after_drop", false),
+            MaxRounds = policy == "reroute" ? section.Int("max_rounds", 0) : 0,
+        };
+    }
 
+    private static CapacityRule ReadDevices(ConfigReader section, CapacityRule rule, double factor)
+    {
         int devices = section.Int("num_devices", 0);
         if (devices < 1)
         {
@@ -60,7 +65,7 @@ internal static class CapacityKeys
 
         return rule with
         {
-            DeviceFactor = device.Value,
+            DeviceFactor = factor,
             NumDevices = devices,
             ProtectedShare = section.Number("protected_sequence_share", 0.1),
         };

@@ -12,20 +12,11 @@ internal static class DbrxFamily
     private static ModelConfig Read(ConfigReader reader)
     {
         DecoderKeys.ReadStorage(reader);
-        ConfigReader attention = reader.Section("attn_config");
-        ConfigReader experts = reader.Section("ffn_config");
-        foreach (ConfigReader section in (ReadOnlySpan<ConfigReader>)[attention, experts])
-        {
-            section.Ignore("model_type", "attn_pdrop", "moe_jitter_eps", "moe_loss_weight", "transformers_version");
-        }
-
         reader.Ignore("emb_pdrop");
-        experts.Require("uniform_expert_assignment", false, "it replaces the router's choice for measurements");
-        experts.Section("ffn_act_fn").OneOf("name", "silu", "silu");
+        ConfigReader attention = Section(reader, "attn_config");
+        MoeConfig experts = ReadExperts(Section(reader, "ffn_config"));
         int hiddenSize = reader.Int("d_model", 2048);
         int numHeads = reader.Int("n_heads", 16);
-        int width = experts.Int("ffn_hidden_size", 3584);
-        double? normOrder = experts.Has("moe_normalize_expert_weights") ? experts.Number("moe_normalize_expert_weights") : 1;
         if (numHeads > 0 && hiddenSize % numHeads != 0)
         {
             reader.Problems.Add($"d_model {hiddenSize} is not divisible by n_heads {numHeads}; use a multiple");
@@ -36,7 +27,7 @@ internal static class DbrxFamily
             ModelType = "dbrx",
             VocabSize = reader.Int("vocab_size", 32000),
             HiddenSize = hiddenSize,
-            IntermediateSize = width,
+            IntermediateSize = experts.IntermediateSize,
             NumHiddenLayers = reader.Int("n_layers", 24),
             NumAttentionHeads = numHeads,
             NumKeyValueHeads = attention.Int("kv_n_heads", 1),
@@ -50,14 +41,29 @@ internal static class DbrxFamily
             InitializerRange = (float)reader.Number("initializer_range", 0.02),
             BosTokenId = reader.Token("bos_token_id"),
             EosTokenId = reader.Token("eos_token_id"),
-            Moe = new MoeConfig
-            {
-                NumExperts = experts.Int("moe_num_experts", 4),
-                TopK = experts.Int("moe_top_k", 1),
-                IntermediateSize = width,
-                NormTopKProb = normOrder is not null,
-                NormOrder = (float)(normOrder ?? 1),
-            },
+            Moe = experts,
+        };
+    }
+
+    private static ConfigReader Section(ConfigReader reader, string name)
+    {
+        ConfigReader section = reader.Section(name);
+        section.Ignore("model_type", "attn_pdrop", "moe_jitter_eps", "moe_loss_weight", "transformers_version");
+        return section;
+    }
+
+    private static MoeConfig ReadExperts(ConfigReader section)
+    {
+        section.Require("uniform_expert_assignment", false, "it replaces the router's choice for measurements");
+        section.Section("ffn_act_fn").OneOf("name", "silu", "silu");
+        double? normOrder = section.Has("moe_normalize_expert_weights") ? section.Number("moe_normalize_expert_weights") : 1;
+        return new MoeConfig
+        {
+            NumExperts = section.Int("moe_num_experts", 4),
+            TopK = section.Int("moe_top_k", 1),
+            IntermediateSize = section.Int("ffn_hidden_size", 3584),
+            NormTopKProb = normOrder is not null,
+            NormOrder = (float)(normOrder ?? 1),
         };
     }
 
