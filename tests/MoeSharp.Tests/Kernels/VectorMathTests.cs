@@ -13,7 +13,7 @@ public sealed unsafe class VectorMathTests
             x[i] = -86.4f + (i * (88.7f + 86.4f) / x.Length);
         }
 
-        Within(x, Apply(new ExpJob(), x), value => Math.Exp(value));
+        Within(x, Apply<Exp>(x), value => Math.Exp(value));
     }
 
     [Fact]
@@ -25,7 +25,7 @@ public sealed unsafe class VectorMathTests
             x[i] = -124.4f + (i * (127.99f + 124.4f) / x.Length);
         }
 
-        Within(x, Apply(new Exp2Job(), x), value => Math.Pow(2, value));
+        Within(x, Apply<Exp2>(x), value => Math.Pow(2, value));
     }
 
     [Fact]
@@ -33,7 +33,7 @@ public sealed unsafe class VectorMathTests
     {
         float[] x = [.. Enumerable.Range(1, 100_000).Select(i => i * 2e-4f), 1e-30f, 1e-6f];
         float[] both = [.. x, .. x.Select(value => -value)];
-        Within(both, Apply(new TanhJob(), both), Math.Tanh, 2.4e-7);
+        Within(both, Apply<Tanh>(both), Math.Tanh, 2.4e-7);
     }
 
     [Theory]
@@ -42,7 +42,7 @@ public sealed unsafe class VectorMathTests
     [InlineData(float.NegativeInfinity, -1f)]
     [InlineData(-200f, -1f)]
     [InlineData(float.NaN, float.NaN)]
-    public void Tanh_has_exact_ends(float x, float expected) => Assert.All(Apply(new TanhJob(), Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
+    public void Tanh_has_exact_ends(float x, float expected) => Assert.All(Apply<Tanh>(Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
 
     [Theory]
     [InlineData(0f, 1f)]
@@ -53,7 +53,7 @@ public sealed unsafe class VectorMathTests
     [InlineData(1e30f, float.PositiveInfinity)]
     [InlineData(float.PositiveInfinity, float.PositiveInfinity)]
     [InlineData(float.NaN, float.NaN)]
-    public void Exp_has_exact_ends(float x, float expected) => Assert.All(Apply(new ExpJob(), Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
+    public void Exp_has_exact_ends(float x, float expected) => Assert.All(Apply<Exp>(Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
 
     [Theory]
     [InlineData(0f, 1f)]
@@ -66,7 +66,7 @@ public sealed unsafe class VectorMathTests
     [InlineData(128f, float.PositiveInfinity)]
     [InlineData(float.PositiveInfinity, float.PositiveInfinity)]
     [InlineData(float.NaN, float.NaN)]
-    public void Exp2_has_exact_ends(float x, float expected) => Assert.All(Apply(new Exp2Job(), Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
+    public void Exp2_has_exact_ends(float x, float expected) => Assert.All(Apply<Exp2>(Enumerable.Repeat(x, 19).ToArray()), value => Assert.Equal(expected, value));
 
     private static void Within(float[] x, float[] y, Func<double, double> exact, double allowed = 1.2e-7)
     {
@@ -79,79 +79,56 @@ public sealed unsafe class VectorMathTests
         Assert.True(worst < allowed, $"largest relative error {worst:g3}");
     }
 
-    private static float[] Apply<TJob>(TJob job, float[] x)
-        where TJob : struct, IMapJob, ILaneRows
+    private static float[] Apply<F>(float[] x)
+        where F : struct, IFunction
     {
         using WorkerPool workers = new(1);
         float[] y = new float[x.Length];
         fixed (float* source = x, target = y)
         {
-            job.X = source;
-            job.Y = target;
-            LaneRows.For(workers, x.Length, 1, job);
+            LaneRows.Map(workers, x.Length, new FunctionMap<F> { X = source, Y = target });
         }
 
         return y;
     }
 
-    private interface IMapJob
+    private interface IFunction
     {
-        float* X { set; }
-
-        float* Y { set; }
+        static abstract V Of<L, V>(V x)
+            where L : struct, ILanes<V>
+            where V : unmanaged;
     }
 
-    private struct ExpJob : IMapJob, ILaneRows
+    private struct FunctionMap<F> : ILaneMap
+        where F : struct, IFunction
     {
-        public float* X { get; set; }
+        public float* X;
+        public float* Y;
 
-        public float* Y { get; set; }
-
-        public readonly void Run<L, V>(int begin, int end)
+        public readonly void At<W, L, V>(W at)
+            where W : struct, ILaneWindow<V>
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                L.StoreFirst(Y + i, VectorMath.Exp<L, V>(L.LoadFirst(X + i, n)), n);
-            }
-        }
+            where V : unmanaged => at.Store(Y, F.Of<L, V>(at.Load(X)));
     }
 
-    private struct Exp2Job : IMapJob, ILaneRows
+    private readonly struct Exp : IFunction
     {
-        public float* X { get; set; }
-
-        public float* Y { get; set; }
-
-        public readonly void Run<L, V>(int begin, int end)
+        public static V Of<L, V>(V x)
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                L.StoreFirst(Y + i, VectorMath.Exp2<L, V>(L.LoadFirst(X + i, n)), n);
-            }
-        }
+            where V : unmanaged => VectorMath.Exp<L, V>(x);
     }
 
-    private struct TanhJob : IMapJob, ILaneRows
+    private readonly struct Exp2 : IFunction
     {
-        public float* X { get; set; }
-
-        public float* Y { get; set; }
-
-        public readonly void Run<L, V>(int begin, int end)
+        public static V Of<L, V>(V x)
             where L : struct, ILanes<V>
-            where V : unmanaged
-        {
-            for (int i = begin; i < end; i += L.Count)
-            {
-                int n = Math.Min(L.Count, end - i);
-                L.StoreFirst(Y + i, VectorMath.Tanh<L, V>(L.LoadFirst(X + i, n)), n);
-            }
-        }
+            where V : unmanaged => VectorMath.Exp2<L, V>(x);
+    }
+
+    private readonly struct Tanh : IFunction
+    {
+        public static V Of<L, V>(V x)
+            where L : struct, ILanes<V>
+            where V : unmanaged => VectorMath.Tanh<L, V>(x);
     }
 }

@@ -47,15 +47,9 @@ public sealed class ExpertShapeTests
     [InlineData("\"dense_residual\": \"arctic\"", "model.moe_layer_freq=2", "model.num_hidden_layers=3", "model.first_k_dense_replace=1")]
     public void Every_shape_trains_without_garbage_and_survives_a_file(string section, params string[] more)
     {
-        using TinyText text = new();
-        using WorkerPool workers = new(2);
-        TrainingConfig config = TinyText.Config([$"model.moesharp={{ {section} }}", .. more]);
-        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
-        config.Validate("test");
-        using LanguageModel model = new(config.Model!);
+        using TinyRun run = new(2, [$"model.moesharp={{ {section} }}", .. more]);
+        (LanguageModel model, TrainingStep step) = (run.Model, run.Step);
         Assert.Equal(model.Parameters.Sum(parameter => parameter.Shape.Length), ModelSize.Of(model.Config).Parameters.Total);
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
         double first = step.Run(0, 0).Loss;
         for (int i = 0; i < 5; i++)
         {
@@ -69,7 +63,7 @@ public sealed class ExpertShapeTests
         Assert.Equal(model.Config.NumMoeLayers, step.Load.NumLayers);
 
         using TemporaryFolder folder = new();
-        using ForwardContext context = new(workers);
+        using ForwardContext context = new(run.Workers);
         ModelFolder.Save(model, folder["model"], new ModelFolderOptions());
         using LanguageModel loaded = ModelFolder.Load(folder["model"]);
         Assert.Equal(model.Config, loaded.Config);

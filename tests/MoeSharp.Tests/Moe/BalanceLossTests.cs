@@ -80,24 +80,19 @@ public sealed class BalanceLossTests
     public void A_training_step_moves_the_biases_by_the_load_of_all_its_passes()
     {
         const float Speed = 0.01f;
-        using TinyText text = new();
-        using WorkerPool workers = new(1);
         TrainingConfig config = TinyText.Config("batch.micro_batch_tokens=32");
-        ModelConfig architecture = config.Model! with { VocabSize = text.VocabSize, Moe = config.Model.Moe! with { Scoring = RouterScoring.Sigmoid, HasSelectionBias = true } };
-        config = config with { Model = architecture, Balance = config.Balance with { BiasUpdateSpeed = Speed } };
-        config.Validate("test");
-        using LanguageModel model = new(architecture);
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+        MoeConfig moe = config.Model!.Moe! with { Scoring = RouterScoring.Sigmoid, HasSelectionBias = true };
+        using TinyRun run = new(1, config with { Model = config.Model with { Moe = moe }, Balance = config.Balance with { BiasUpdateSpeed = Speed } });
+        TrainingStep step = run.Step;
 
         step.Run(0, 0);
 
         for (int index = 0; index < step.Load.NumLayers; index++)
         {
-            float[] expected = new float[architecture.Moe!.NumExperts];
+            float[] expected = new float[moe.NumExperts];
             SelectionBias.Move(expected, step.Load.TokensPerExpert(index), Speed);
             Assert.Contains(expected, value => value != 0f);
-            Assert.Equal(expected, model.SelectionBias(step.Load.Layer(index))!.Value.ToArray());
+            Assert.Equal(expected, run.Model.SelectionBias(step.Load.Layer(index))!.Value.ToArray());
         }
     }
 
@@ -106,8 +101,6 @@ public sealed class BalanceLossTests
     [InlineData(BalanceScope.GlobalBatch)]
     public void A_steady_training_step_with_every_loss_allocates_nothing(BalanceScope scope)
     {
-        using TinyText text = new();
-        using WorkerPool workers = new(1);
         TrainingConfig config = TinyText.Config();
         MoeConfig experts = config.Model!.Moe! with { NumGroups = 4, TopKGroups = 2, NormTopKProb = true, HasSelectionBias = true, HasSharedExpertGate = true, HasExpertBias = true };
         BalanceConfig balance = new()
@@ -125,11 +118,8 @@ public sealed class BalanceLossTests
             ZLossAlpha = 0.01f,
             BiasUpdateSpeed = 0.01f,
         };
-        config = config with { Model = config.Model with { VocabSize = text.VocabSize, Moe = experts }, Balance = balance };
-        config.Validate("test");
-        using LanguageModel model = new(config.Model);
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+        using TinyRun run = new(1, config with { Model = config.Model with { Moe = experts }, Balance = balance });
+        TrainingStep step = run.Step;
         for (int i = 0; i < 4; i++)
         {
             step.Run(0, 0);
@@ -218,15 +208,9 @@ public sealed class BalanceLossTests
     [Fact]
     public void The_loss_over_all_layers_is_reported_as_what_it_is()
     {
-        using TinyText text = new();
-        using WorkerPool workers = new(1);
-        TrainingConfig config = TinyText.Config("balance.scope=all_layers", "balance.expert_alpha=0.01");
-        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
-        using LanguageModel model = new(config.Model);
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
-        StepMetrics metrics = step.Run(0, 0);
-        IReadOnlyList<LayerRouting> layers = step.Context.Routing.Layers;
+        using TinyRun run = new(1, "balance.scope=all_layers", "balance.expert_alpha=0.01");
+        StepMetrics metrics = run.Step.Run(0, 0);
+        IReadOnlyList<LayerRouting> layers = run.Step.Context.Routing.Layers;
         Assert.True(layers.Count > 1);
         double joint = 0;
         for (int expert = 0; expert < 8; expert++)
@@ -273,25 +257,21 @@ public sealed class BalanceLossTests
     [InlineData("all_layers")]
     public void A_loss_is_reported_as_the_mean_over_the_layers_that_have_it(string scope)
     {
-        using TinyText text = new();
-        using WorkerPool workers = new(1);
-        TrainingConfig config = TinyText.Config(
+        using TinyRun run = new(
+            1,
             "model.moesharp={ \"router\": \"stablemoe\", \"attention\": \"mixture\", \"num_attention_experts\": 4, \"attention_experts_per_tok\": 2 }",
             "model.num_experts_per_tok=1", "balance.expert_alpha=0.01", $"balance.scope={scope}");
-        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
-        using LanguageModel model = new(config.Model);
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
-        StepMetrics metrics = step.Run(0, 0);
-        IReadOnlyList<LayerRouting> layers = step.Context.Routing.Layers;
-        IReadOnlyList<LayerRouting> attention = step.Context.AttentionRouting.Layers;
+        ForwardContext context = run.Step.Context;
+        StepMetrics metrics = run.Step.Run(0, 0);
+        IReadOnlyList<LayerRouting> layers = context.Routing.Layers;
+        IReadOnlyList<LayerRouting> attention = context.AttentionRouting.Layers;
         Assert.True(layers.Count > 1 && attention.Count == layers.Count);
         Assert.All(layers, layer => Assert.NotEqual(0, layer.Losses[AuxiliaryLoss.Distillation]));
 
         Assert.Equal(layers.Average(layer => layer.Losses[AuxiliaryLoss.Distillation]), metrics.Losses[AuxiliaryLoss.Distillation], 1e-9); // attention has no light router
         double expected = scope == "sequence"
             ? layers.Concat(attention).Average(layer => layer.Losses[AuxiliaryLoss.ExpertLevel])
-            : (JointExpertLoss.Measure(step.Context.Routing) + JointExpertLoss.Measure(step.Context.AttentionRouting)) / 2;
+            : (JointExpertLoss.Measure(context.Routing) + JointExpertLoss.Measure(context.AttentionRouting)) / 2;
         Assert.Equal(expected, metrics.Losses[AuxiliaryLoss.ExpertLevel], 1e-9);
     }
 

@@ -50,14 +50,8 @@ public sealed class CapacityTests
     [InlineData("\"capacity_factor\": 0.5, \"device_capacity_factor\": 0.75, \"num_devices\": 4")]
     public void A_steady_training_step_with_capacity_drops_slots_and_allocates_nothing(string section, int topK = 3)
     {
-        using TinyText text = new();
-        using WorkerPool workers = new(2);
-        TrainingConfig config = TinyText.Config($"model.moesharp={{ {section} }}", $"model.num_experts_per_tok={topK}");
-        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
-        config.Validate("test");
-        using LanguageModel model = new(config.Model);
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
+        using TinyRun run = new(2, $"model.moesharp={{ {section} }}", $"model.num_experts_per_tok={topK}");
+        TrainingStep step = run.Step;
         for (int i = 0; i < 4; i++)
         {
             step.Run(0, 0);
@@ -154,17 +148,10 @@ public sealed class CapacityTests
     [Fact]
     public void What_a_router_with_its_own_places_turns_away_is_reported_and_still_counts_as_load()
     {
-        using TinyText text = new();
-        using WorkerPool workers = new(1);
-        TrainingConfig config = TinyText.Config("model.moesharp={ \"router\": \"gshard\", \"second_expert_policy\": \"all\", \"expert_capacity\": 8 }", "model.num_experts_per_tok=2");
-        config = config with { Model = config.Model! with { VocabSize = text.VocabSize } };
-        config.Validate("test");
-        using LanguageModel model = new(config.Model);
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
-        StepMetrics metrics = step.Run(0, 0);
+        using TinyRun run = new(1, "model.moesharp={ \"router\": \"gshard\", \"second_expert_policy\": \"all\", \"expert_capacity\": 8 }", "model.num_experts_per_tok=2");
+        StepMetrics metrics = run.Step.Run(0, 0);
         Assert.InRange(metrics.DropRate, 0.75, 0.95); // 8 experts with 8 places each for 256 slots
-        Assert.Equal(256, step.Load.TokensPerExpert(0).ToArray().Sum());
+        Assert.Equal(256, run.Step.Load.TokensPerExpert(0).ToArray().Sum());
     }
 
     [Fact]

@@ -34,28 +34,23 @@ public sealed class RoutingGaugesTests : IDisposable
     [Fact]
     public void A_training_step_measures_what_its_router_did()
     {
-        using TinyText text = new();
-        using WorkerPool workers = new(2);
-        TrainingConfig config = TinyText.Config("model.norm_topk_prob=true");
-        using LanguageModel model = new(config.Model! with { VocabSize = text.VocabSize });
-        WeightInit.Initialize(model, 1, WeightInitScheme.FanIn, workers);
-        using TrainingStep step = new(config, model, text.Loader(config), workers, TimeProvider.System);
-        RoutingBrief brief = step.Run(0, 0).Routing;
+        using TinyRun run = new(2, "model.norm_topk_prob=true");
+        RoutingBrief brief = run.Step.Run(0, 0).Routing;
 
         // The same batch with the first weights, from copies.
-        using LanguageModel again = new(config.Model! with { VocabSize = text.VocabSize });
-        WeightInit.Initialize(again, 1, WeightInitScheme.FanIn, workers);
-        using ForwardContext context = new(workers);
+        using LanguageModel again = new(run.Config.Model!);
+        WeightInit.Initialize(again, 1, WeightInitScheme.FanIn, run.Workers);
+        using ForwardContext context = new(run.Workers);
         context.Routing.CaptureTokens = true;
         TokenBatch batch = new();
-        text.Loader(config).Next(batch);
+        run.Loader().Next(batch);
         again.Loss(batch, new float[batch.Count], context);
         double entropy = context.Routing.Layers.Average(layer => layer.RouterProbs.Sum(p => p <= 0 ? 0 : -p * Math.Log(p)) / batch.Count / Math.Log(8));
         double margin = context.Routing.Layers.Average(layer => layer.RouterProbs.Chunk(8).Average(row => row.Max() - row.OrderDescending().ElementAt(1)));
         Assert.Equal(entropy, brief.RouterEntropy, 1e-4);
         Assert.Equal(margin, brief.TopMargin, 1e-4);
         Assert.InRange(brief.SharedShare, 0.01, 0.99);
-        Assert.Equal(step.Load.MaxOverMean(), brief.LoadMaxRatio);
+        Assert.Equal(run.Step.Load.MaxOverMean(), brief.LoadMaxRatio);
     }
 
     [Theory]

@@ -11,7 +11,7 @@ public sealed class TrainingStepTests
     [Fact]
     public void A_steady_step_allocates_nothing()
     {
-        using TestModel model = new(workers: 2, "batch.micro_batch_tokens=64");
+        using TinyRun model = new(workers: 2, "batch.micro_batch_tokens=64");
         for (int i = 0; i < 4; i++)
         {
             model.Step.Run(0, 0);
@@ -30,7 +30,7 @@ public sealed class TrainingStepTests
     [Fact]
     public void The_loss_falls_on_text_that_can_be_learnt()
     {
-        using TestModel model = new(workers: 1, "schedule.learning_rate=0.01", "schedule.warmup_steps=5");
+        using TinyRun model = new(workers: 1, "schedule.learning_rate=0.01", "schedule.warmup_steps=5");
         double first = model.Step.Run(0, 0).Loss;
         double last = 0;
         for (int i = 0; i < 60; i++)
@@ -44,8 +44,8 @@ public sealed class TrainingStepTests
     [Fact]
     public void One_and_two_workers_compute_the_same_bits()
     {
-        using TestModel one = new(workers: 1);
-        using TestModel two = new(workers: 2);
+        using TinyRun one = new(workers: 1);
+        using TinyRun two = new(workers: 2);
         for (int i = 0; i < 3; i++)
         {
             StepMetrics a = one.Step.Run(0, 0);
@@ -59,8 +59,8 @@ public sealed class TrainingStepTests
     [Fact]
     public void Accumulated_passes_give_the_gradient_of_the_whole_batch()
     {
-        using TestModel whole = new(workers: 1, "batch.micro_batch_tokens=0");
-        using TestModel parts = new(workers: 1, "batch.micro_batch_tokens=32");
+        using TinyRun whole = new(workers: 1, "batch.micro_batch_tokens=0");
+        using TinyRun parts = new(workers: 1, "batch.micro_batch_tokens=32");
 
         StepMetrics a = whole.Step.Run(0, 0);
         StepMetrics b = parts.Step.Run(0, 0);
@@ -74,7 +74,7 @@ public sealed class TrainingStepTests
     [Fact]
     public void Numbers_that_are_not_finite_leave_the_weights_alone()
     {
-        using TestModel model = new(workers: 1);
+        using TinyRun model = new(workers: 1);
         model.Step.Run(0, 0);
         Parameter(model, "final_norm").Value[3] = float.NaN;
         float[] before = model.Weights();
@@ -89,7 +89,7 @@ public sealed class TrainingStepTests
     [Fact]
     public void Metrics_tell_the_rate_and_the_load()
     {
-        using TestModel model = new(workers: 1);
+        using TinyRun model = new(workers: 1);
 
         StepMetrics metrics = model.Step.Run(0.5, 1000);
 
@@ -105,7 +105,7 @@ public sealed class TrainingStepTests
     [InlineData(32)] // four passes
     public void Arithmetic_counts_the_pairs_that_attention_computes(int microBatchTokens)
     {
-        using TestModel model = new(workers: 1, $"batch.micro_batch_tokens={microBatchTokens}", "batch.sequence_length=32");
+        using TinyRun model = new(workers: 1, $"batch.micro_batch_tokens={microBatchTokens}", "batch.sequence_length=32");
         TokenBatch batch = new();
         BatchLoader loader = model.Loader();
         double pairs = 0;
@@ -128,39 +128,5 @@ public sealed class TrainingStepTests
         Assert.True(pairs < 128 * 33 / 2.0, "the texts are short enough that a sequence holds several");
     }
 
-    private static MoeSharp.Tensors.Parameter Parameter(TestModel model, string name) => model.Model.Parameters.Single(parameter => parameter.Name == name);
-
-    /// <summary>A model of a few thousand weights with the step that trains it.</summary>
-    private sealed class TestModel : IDisposable
-    {
-        private readonly WorkerPool _workers;
-        private readonly TinyText _text = new();
-
-        private readonly TrainingConfig _config;
-
-        public TestModel(int workers, params string[] settings)
-        {
-            _workers = new WorkerPool(workers);
-            TrainingConfig config = _config = TrainingConfigJson.Load("nano", null, [.. TinyText.Settings, .. settings]);
-            Model = new LanguageModel(config.Model! with { VocabSize = _text.VocabSize });
-            WeightInit.Initialize(Model, 1, WeightInitScheme.FanIn, _workers);
-            Step = new TrainingStep(config, Model, _text.Loader(config), _workers, TimeProvider.System);
-        }
-
-        public LanguageModel Model { get; }
-
-        public TrainingStep Step { get; }
-
-        public BatchLoader Loader() => _text.Loader(_config);
-
-        public float[] Weights() => [.. Model.Parameters.SelectMany(parameter => parameter.Value.ToArray())];
-
-        public void Dispose()
-        {
-            Step.Dispose();
-            Model.Dispose();
-            _text.Dispose();
-            _workers.Dispose();
-        }
-    }
+    private static MoeSharp.Tensors.Parameter Parameter(TinyRun model, string name) => model.Model.Parameters.Single(parameter => parameter.Name == name);
 }
