@@ -50,18 +50,18 @@ internal static class StudyScreen
 
     private static void ShowLayers(StudyResult result)
     {
-        if (result.Statistics.Layers.Count == 0)
+        if (result.Statistics.Layers.Count + result.Statistics.AttentionLayers.Count == 0)
         {
             return;
         }
 
         Console.WriteLine();
         Console.WriteLine("layer  experts  MaxVio  in a pass  dead  entropy  token bits  shared");
-        foreach (LayerStatistics layer in result.Statistics.Layers)
+        foreach (LayerStatistics layer in result.Statistics.Layers.Concat(result.Statistics.AttentionLayers))
         {
             string shared = double.IsNaN(layer.SharedShare) ? "-" : string.Create(CultureInfo.InvariantCulture, $"{layer.SharedShare:0.00}");
             string entropy = double.IsNaN(layer.RouterEntropy) ? "-" : string.Create(CultureInfo.InvariantCulture, $"{layer.RouterEntropy:0.00}");
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{layer.Layer,5} {layer.NumExperts,8} {layer.MaxViolation,7:0.00} {layer.BatchMaxViolation,10:0.00} {layer.NumDead,5} {entropy,8} {layer.Lift.MutualInformation(),11:0.00} {shared,7}"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{layer.Name,5} {layer.NumExperts,8} {layer.MaxViolation,7:0.00} {layer.BatchMaxViolation,10:0.00} {layer.NumDead,5} {entropy,8} {layer.Lift.MutualInformation(),11:0.00} {shared,7}"));
         }
     }
 }

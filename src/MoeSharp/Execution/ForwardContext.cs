@@ -78,6 +78,9 @@ public sealed class ForwardContext : IDisposable
     /// <summary>When not null, sees what every MoE layer does; the caller clears it.</summary>
     public MoeObserver? MoeObserver { get; set; }
 
+    /// <summary>When not null, sees what the routers of attention experts do; the caller clears it.</summary>
+    public MoeObserver? AttentionObserver { get; set; }
+
     /// <summary>Time per part of a step.</summary>
     public PartTimer Timer { get; } = new();
 

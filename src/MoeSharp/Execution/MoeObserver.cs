@@ -1,5 +1,21 @@
 namespace MoeSharp.Execution;
 
+/// <summary>Which experts of a decoder layer are meant.</summary>
+public enum ExpertPart
+{
+    /// <summary>The feed-forward experts.</summary>
+    FeedForward,
+
+    /// <summary>Attention experts with query heads and an output projection.</summary>
+    Attention,
+
+    /// <summary>Value projections of the key and value heads, head by head.</summary>
+    AttentionValues,
+
+    /// <summary>Output projections of the query heads, head by head.</summary>
+    AttentionOutputs,
+}
+
 /// <summary>Sees what every MoE layer did, on the calling thread, while the pass's memory is alive.</summary>
 /// <param name="view">Choices, scores and outputs of one layer; valid during the call.</param>
 public delegate void MoeObserver(in MoeView view);
@@ -10,7 +26,10 @@ public readonly ref struct MoeView
     /// <summary>Index of the decoder layer.</summary>
     public required int Layer { get; init; }
 
-    /// <summary>Routed experts.</summary>
+    /// <summary>Whose experts they are.</summary>
+    public ExpertPart Part { get; init; }
+
+    /// <summary>Routed experts; of all heads, where every head has its own: expert e of head h is h * experts + e.</summary>
     public required int NumExperts { get; init; }
 
     /// <summary>Slots per token.</summary>
@@ -37,7 +56,7 @@ public readonly ref struct MoeView
     /// <summary>Log of each row's sum of exponentials, [tokens]; empty for a router without a softmax.</summary>
     public ReadOnlySpan<float> LogSumExp { get; init; }
 
-    /// <summary>Sum of the routed experts' weighted outputs, [tokens, hidden].</summary>
+    /// <summary>Sum of the routed experts' weighted outputs, [tokens, hidden]; empty for experts within attention.</summary>
     public required ReadOnlySpan<float> Routed { get; init; }
 
     /// <summary>Output of the shared experts, [tokens, hidden]; empty where there are none.</summary>

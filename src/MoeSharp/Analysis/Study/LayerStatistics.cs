@@ -1,3 +1,4 @@
+using System.Globalization;
 using MoeSharp.Execution;
 using MoeSharp.Kernels;
 using MoeSharp.Moe;
@@ -26,9 +27,9 @@ public sealed class LayerStatistics
     private int[] _ids = []; // of the pass, [rows * top_k]
     private float[] _weights = [];
 
-    internal LayerStatistics(int layer, int numExperts, int topK, int numDomains, int[] liftTokens)
+    internal LayerStatistics(int layer, ExpertPart part, int numExperts, int topK, int numDomains, int[] liftTokens)
     {
-        (Layer, TopK, _numDomains) = (layer, topK, numDomains);
+        (Layer, Part, TopK, _numDomains) = (layer, part, topK, numDomains);
         _load = new long[numExperts];
         _mass = new double[numExperts];
         _passLoad = new int[numExperts];
@@ -41,7 +42,19 @@ public sealed class LayerStatistics
     /// <summary>Decoder layer.</summary>
     public int Layer { get; }
 
-    /// <summary>Routed experts.</summary>
+    /// <summary>Whose experts they are.</summary>
+    public ExpertPart Part { get; }
+
+    /// <summary>The layer as people call it: <c>3</c>, or <c>3, attention</c>.</summary>
+    public string Name => Part switch
+    {
+        ExpertPart.Attention => string.Create(CultureInfo.InvariantCulture, $"{Layer}, attention"),
+        ExpertPart.AttentionValues => string.Create(CultureInfo.InvariantCulture, $"{Layer}, attention values"),
+        ExpertPart.AttentionOutputs => string.Create(CultureInfo.InvariantCulture, $"{Layer}, attention outputs"),
+        _ => Layer.ToString(CultureInfo.InvariantCulture),
+    };
+
+    /// <summary>Routed experts; of all heads, where every head has its own.</summary>
     public int NumExperts => _load.Length;
 
     /// <summary>Slots per token.</summary>

@@ -14,12 +14,15 @@ public sealed class RoutingStatistics
     private readonly WorkerPool _workers;
     private readonly TokenSamples _samples;
     private readonly List<LayerStatistics> _layers = [];
+    private readonly List<LayerStatistics> _attention = [];
     private readonly int[] _tokens; // the tokens of the lift tables
     private readonly int[] _columnOf; // by token id: column of the lift tables, or -1
     private int[] _rowGroups = []; // by row of the pass: domain * 2 + half, or -1 where the row does not count
     private int[] _rowColumns = [];
     private int _rows;
     private int _nextLayer;
+    private int _nextAttention;
+    private LayerStatistics[] _seen = []; // in the pass
     private int _nextPart;
 
     /// <summary>Prepares empty counts.</summary>
@@ -30,7 +33,7 @@ public sealed class RoutingStatistics
     {
         (_text, _workers) = (text, workers);
         int layers = Enumerable.Range(0, config.NumHiddenLayers).Count(config.IsMoeLayer);
-        long cellsPerToken = Math.Max(1, (long)layers * (config.Moe?.NumExperts ?? 1));
+        long cellsPerToken = Math.Max(1, ((long)layers * (config.Moe?.NumExperts ?? 0)) + ((long)config.NumHiddenLayers * AttentionExperts(config)));
         _tokens = CommonTokens(text, config.VocabSize, MostLiftCells / cellsPerToken);
         _columnOf = new int[config.VocabSize];
         Array.Fill(_columnOf, -1);
@@ -45,6 +48,9 @@ public sealed class RoutingStatistics
     /// <summary>Counts per MoE layer; empty before the first pass and for dense models.</summary>
     public IReadOnlyList<LayerStatistics> Layers => _layers;
 
+    /// <summary>The same of experts within attention, in the order in which a pass meets them; empty where there are none.</summary>
+    public IReadOnlyList<LayerStatistics> AttentionLayers => _attention;
+
     /// <summary>Choices of every token of a few documents.</summary>
     public TokenSamples Samples => _samples;
 
@@ -58,7 +64,7 @@ public sealed class RoutingStatistics
             (_rowGroups, _rowColumns) = (new int[batch.Count], new int[batch.Count]);
         }
 
-        (_rows, _nextLayer) = (batch.Count, 0);
+        (_rows, _nextLayer, _nextAttention) = (batch.Count, 0, 0);
         int row = 0;
         foreach (StudyWindow window in windows)
         {
@@ -73,14 +79,11 @@ public sealed class RoutingStatistics
         _samples.BeginPass(windows);
     }
 
+    internal void ObserveAttention(in MoeView view) => Keep(_attention, _nextAttention++, view);
+
     internal void Observe(in MoeView view)
     {
-        if (_nextLayer == _layers.Count)
-        {
-            _layers.Add(new LayerStatistics(view.Layer, view.NumExperts, view.TopK, _text.Domains.Length, _tokens));
-        }
-
-        _layers[_nextLayer].Keep(view, _rowGroups.AsSpan(0, _rows), _workers);
+        Keep(_layers, _nextLayer, view);
         _samples.Add(view, _nextLayer);
         _nextLayer++;
     }
@@ -88,9 +91,10 @@ public sealed class RoutingStatistics
     internal void EndPass()
     {
         _nextPart = 0;
+        _seen = [.. _layers.Take(_nextLayer), .. _attention.Take(_nextAttention)];
         CountJob job = new() { Statistics = this };
         _workers.RunInTurns(ref job);
-        foreach (LayerStatistics layer in _layers)
+        foreach (LayerStatistics layer in _seen)
         {
             layer.EndPass();
         }
@@ -100,18 +104,35 @@ public sealed class RoutingStatistics
     private void CountParts()
     {
         ReadOnlySpan<int> groups = _rowGroups.AsSpan(0, _rows);
-        for (int part = Interlocked.Increment(ref _nextPart) - 1; part < 2 * _nextLayer; part = Interlocked.Increment(ref _nextPart) - 1)
+        for (int part = Interlocked.Increment(ref _nextPart) - 1; part < 2 * _seen.Length; part = Interlocked.Increment(ref _nextPart) - 1)
         {
-            if (part < _nextLayer)
+            if (part < _seen.Length)
             {
-                _layers[part].CountTokens(groups, _rowColumns.AsSpan(0, _rows));
+                _seen[part].CountTokens(groups, _rowColumns.AsSpan(0, _rows));
             }
             else
             {
-                _layers[part - _nextLayer].CountLoads(groups);
+                _seen[part - _seen.Length].CountLoads(groups);
             }
         }
     }
+
+    private void Keep(List<LayerStatistics> layers, int index, in MoeView view)
+    {
+        if (index == layers.Count)
+        {
+            layers.Add(new LayerStatistics(view.Layer, view.Part, view.NumExperts, view.TopK, _text.Domains.Length, _tokens));
+        }
+
+        layers[index].Keep(view, _rowGroups.AsSpan(0, _rows), _workers);
+    }
+
+    private static int AttentionExperts(ModelConfig config) => config.AttentionExperts switch
+    {
+        null => 0,
+        { Kind: AttentionExpertsKind.SwitchHead } heads => heads.NumExperts * (config.NumAttentionHeads + config.NumKeyValueHeads),
+        { } experts => experts.NumExperts,
+    };
 
     private static int[] CommonTokens(StudyText text, int vocab, long most)
     {

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using MoeSharp.Execution;
 using MoeSharp.Training;
 
 namespace MoeSharp.Analysis.Study;
@@ -50,7 +51,12 @@ public static class StudyJson
         }
 
         WriteDomains(json, result);
-        WriteLayers(json, result);
+        WriteLayers(json, "layers", result, result.Statistics.Layers);
+        if (result.Statistics.AttentionLayers.Count > 0)
+        {
+            WriteLayers(json, "attention_layers", result, result.Statistics.AttentionLayers);
+        }
+
         WriteFacts(json, result.Facts);
         WriteSaturation(json, result.Saturation);
         json.WriteStartArray("summary");
@@ -109,13 +115,18 @@ public static class StudyJson
         json.WriteEndArray();
     }
 
-    private static void WriteLayers(Utf8JsonWriter json, StudyResult result)
+    private static void WriteLayers(Utf8JsonWriter json, string name, StudyResult result, IReadOnlyList<LayerStatistics> layers)
     {
-        json.WriteStartArray("layers");
-        foreach (LayerStatistics layer in result.Statistics.Layers)
+        json.WriteStartArray(name);
+        foreach (LayerStatistics layer in layers)
         {
             json.WriteStartObject();
             json.WriteNumber("layer", layer.Layer);
+            if (layer.Part != ExpertPart.FeedForward)
+            {
+                json.WriteString("part", layer.Name[(layer.Name.IndexOf(',', StringComparison.Ordinal) + 2)..]);
+            }
+
             json.WriteNumber("experts", layer.NumExperts);
             json.WriteNumber("top_k", layer.TopK);
             WriteFinite(json, "max_violation", layer.MaxViolation);

@@ -41,6 +41,7 @@ public sealed class StudyPasses : IDisposable
         StudyLosses losses = new(Text);
         _context.Intervention = intervention;
         _context.MoeObserver = statistics is null ? null : statistics.Observe;
+        _context.AttentionObserver = statistics is null ? null : statistics.ObserveAttention;
         try
         {
             for (int pass = 0; pass < Text.NumPasses; pass++)
@@ -51,7 +52,7 @@ public sealed class StudyPasses : IDisposable
         }
         finally
         {
-            (_context.Intervention, _context.MoeObserver) = (null, null);
+            (_context.Intervention, _context.MoeObserver, _context.AttentionObserver) = (null, null, null);
         }
 
         double loss = losses.Loss.Mean;

@@ -18,9 +18,10 @@ public static class StudySummary
     public static IReadOnlyList<string> Sentences(StudyResult result)
     {
         List<string> sentences = [Baseline(result)];
+        AddAttention(result.Statistics.AttentionLayers, sentences);
         if (result.Statistics.Layers.Count == 0)
         {
-            sentences.Add("The model has no layer with routed experts that can be counted, so there is no routing to study.");
+            sentences.Add(result.Statistics.AttentionLayers.Count > 0 ? "The feed-forwards have no routed experts that can be counted." : "The model has no layer with routed experts that can be counted, so there is no routing to study.");
             return sentences;
         }
 
@@ -54,6 +55,20 @@ public static class StudySummary
         string verdict = worst.MaxViolation < UnevenLoad ? "Loads are even enough" : "Loads are uneven";
         string deadText = dead == 0 ? "no expert is dead" : Text($"{dead} of {all} experts are dead (below {100 * LayerStatistics.DeadBelow:0} % of an even load)");
         return Text($"{verdict}: MaxVio is {statistics.Layers.Average(layer => layer.MaxViolation):0.00} on average over the layers and {worst.MaxViolation:0.00} in layer {worst.Layer}, where the fullest expert has {1 + worst.MaxViolation:0.0} times its share; within single passes it is {statistics.Layers.Average(layer => layer.BatchMaxViolation):0.00}; {deadText}.");
+    }
+
+    private static void AddAttention(IReadOnlyList<LayerStatistics> layers, List<string> sentences)
+    {
+        if (layers.Count == 0)
+        {
+            return;
+        }
+
+        LayerStatistics worst = layers.MaxBy(layer => layer.MaxViolation)!; // not empty
+        LayerStatistics most = layers.MaxBy(layer => layer.Lift.MutualInformation())!;
+        (int dead, int all) = (layers.Sum(layer => layer.NumDead), layers.Sum(layer => layer.NumExperts));
+        sentences.Add(Text($"Experts in attention: the fullest has {1 + worst.MaxViolation:0.0} times its share (layer {worst.Name}), {dead} of {all} are dead, and choices tell most about the token in layer {most.Name}: {most.Lift.MutualInformation():0.00} bits per slot."));
+        sentences.Add("The experiments below change the choice of feed-forward experts alone: the experts in attention are counted and left as they are.");
     }
 
     private static void AddCollapse(RoutingStatistics statistics, List<string> sentences)

@@ -68,7 +68,7 @@ public sealed class SwitchHeadLayer : IAttentionLayer
     private Tensor Values(Tensor x, ForwardContext context)
     {
         RoutingPlan plan = _valueRouter.Route(x, context); // [tokens * kv_heads, top_k]
-        SlotHeadOrder places = Sort(plan, _heads.NumKeyValueHeads, context);
+        SlotHeadOrder places = Sort(plan, _heads.NumKeyValueHeads, ExpertPart.AttentionValues, context);
         Tensor rows = Op.GroupedLinear(Op.DispatchRows(x, places.Order, context), places.Order.Offsets, _valueProjection, context); // [routed, head_dim]
         return Op.WeighSlotsToHeads(rows, plan.RoutingWeights, places, context); // [tokens, kv_heads * head_dim]
     }
@@ -76,13 +76,13 @@ public sealed class SwitchHeadLayer : IAttentionLayer
     private Tensor Output(Tensor x, Tensor attended, ForwardContext context)
     {
         RoutingPlan plan = _outputRouter.Route(x, context); // [tokens * heads, top_k]
-        SlotHeadOrder places = Sort(plan, _heads.NumHeads, context);
+        SlotHeadOrder places = Sort(plan, _heads.NumHeads, ExpertPart.AttentionOutputs, context);
         Tensor rows = Op.WeighHeadsToSlots(attended, plan.RoutingWeights, places, context); // [routed, head_dim]
         return Op.CombineRows(Op.GroupedLinear(rows, places.Order.Offsets, _outputProjection, context), places.Order, context); // [tokens, hidden]
     }
 
     // Expert e of head h is matrix h * experts + e; a token has top_k slots for every head.
-    private SlotHeadOrder Sort(in RoutingPlan plan, int heads, ForwardContext context)
+    private SlotHeadOrder Sort(in RoutingPlan plan, int heads, ExpertPart part, ForwardContext context)
     {
         ReadOnlySpan<int> chosen = plan.ExpertIds;
         int[] matrices = context.Indices.Rent(chosen.Length);
@@ -92,6 +92,21 @@ public sealed class SwitchHeadLayer : IAttentionLayer
         }
 
         int slotsPerToken = heads * _choice.TopK;
+        if (context.AttentionObserver is { } observer)
+        {
+            MoeView view = new()
+            {
+                Layer = _layer,
+                Part = part,
+                NumExperts = heads * _choice.NumExperts,
+                TopK = slotsPerToken,
+                ExpertIds = matrices.AsSpan(0, chosen.Length),
+                RoutingWeights = plan.RoutingWeights.Data,
+                Routed = [],
+            };
+            observer(view);
+        }
+
         SlotOrder order = _dispatcher.Sort(matrices.AsSpan(0, chosen.Length), heads * _choice.NumExperts, slotsPerToken, context);
         return new SlotHeadOrder(order, new SlotColumns(slotsPerToken, _choice.TopK, 1, _heads.HeadDim));
     }

@@ -18,13 +18,27 @@ internal static class StudyPictures
         AppendDomains(page, result);
         AppendFacts(page, result.Facts);
         AppendPairs(page, result.Statistics.Layers);
-        AppendTokens(page, result);
+        page.Append("<h2 id=\"tokens\">Which tokens the experts take</h2>\n<p class=\"soft\">By lift, p(token | expert) / p(token), among tokens that the expert took often enough.</p>\n");
+        AppendTokens(page, result, result.Statistics.Layers);
     }
+
+    /// <summary>Appends loads and tokens of experts within attention.</summary>
+    public static void AppendAttention(StringBuilder page, StudyResult result)
+    {
+        IReadOnlyList<LayerStatistics> layers = result.Statistics.AttentionLayers;
+        page.Append("<h2 id=\"attention\">Experts in attention</h2>\n<p class=\"soft\">One row per router, one cell per expert: tokens taken over the mean. Where every head has its own experts, they stand side by side.</p><div class=\"panel\">");
+        AppendLoadPicture(page, layers);
+        page.Append("</div>\n");
+        AppendTokens(page, result, layers);
+    }
+
+    private static void AppendLoadPicture(StringBuilder page, IReadOnlyList<LayerStatistics> layers) =>
+        HeatTable.Append(page, new HeatMatrix("Load of the experts", "x the mean", "expert", Layers(layers), Experts(layers.Max(layer => layer.NumExperts)), FullLoad, (row, expert) => expert < layers[row].NumExperts ? layers[row].RelativeLoad(expert) : double.NaN));
 
     private static void AppendLoads(StringBuilder page, IReadOnlyList<LayerStatistics> layers)
     {
         page.Append("<h2 id=\"load\">Load of the experts</h2>\n<p class=\"soft\">One row per layer, one cell per routed expert: tokens taken over the mean of the layer. Mass is the same for the weights with which they were taken.</p><div class=\"panel\">");
-        HeatTable.Append(page, new HeatMatrix("Load of the experts", "x the mean", "expert", Layers(layers), Experts(layers.Max(layer => layer.NumExperts)), FullLoad, (row, expert) => expert < layers[row].NumExperts ? layers[row].RelativeLoad(expert) : double.NaN));
+        AppendLoadPicture(page, layers);
         page.Append("<h3>Mass of the weights</h3>");
         HeatTable.Append(page, new HeatMatrix("Share of the routing weights", "x the mean", "expert", Layers(layers), Experts(layers.Max(layer => layer.NumExperts)), FullLoad, (row, expert) => expert < layers[row].NumExperts ? layers[row].RelativeMass(expert) : double.NaN));
         page.Append("</div>\n<div class=\"panel scroll\"><table><tr><th class=\"number\">layer</th><th class=\"number\">MaxVio</th><th class=\"number\">in a pass</th><th class=\"number\">load p5 / p50 / p95</th><th class=\"number\">dead</th><th class=\"number\">dropped</th><th class=\"number\">load entropy</th><th class=\"number\">router entropy</th><th class=\"number\">token bits</th><th class=\"number\">shared share</th></tr>\n");
@@ -127,12 +141,11 @@ internal static class StudyPictures
         return largest;
     }
 
-    private static void AppendTokens(StringBuilder page, StudyResult result)
+    private static void AppendTokens(StringBuilder page, StudyResult result, IReadOnlyList<LayerStatistics> layers)
     {
-        page.Append("<h2 id=\"tokens\">Which tokens the experts take</h2>\n<p class=\"soft\">By lift, p(token | expert) / p(token), among tokens that the expert took often enough.</p>\n");
-        foreach (LayerStatistics layer in result.Statistics.Layers)
+        foreach (LayerStatistics layer in layers)
         {
-            page.Append(CultureInfo.InvariantCulture, $"<details><summary>Layer {layer.Layer}: choices tell {layer.Lift.MutualInformation():0.00} bits per slot about the token</summary><div class=\"scroll\"><table><tr><th class=\"number\">expert</th><th class=\"number\">load</th><th>tokens (x lift)</th></tr>\n");
+            page.Append(CultureInfo.InvariantCulture, $"<details><summary>Layer {layer.Name}: choices tell {layer.Lift.MutualInformation():0.00} bits per slot about the token</summary><div class=\"scroll\"><table><tr><th class=\"number\">expert</th><th class=\"number\">load</th><th>tokens (x lift)</th></tr>\n");
             for (int expert = 0; expert < layer.NumExperts; expert++)
             {
                 page.Append(CultureInfo.InvariantCulture, $"<tr><td class=\"number\"><i class=\"dye\" style=\"--h:{TokenView.Hue(expert)}\"></i> {expert}</td><td class=\"number\">{layer.RelativeLoad(expert):0.00}</td><td>");
@@ -162,7 +175,7 @@ internal static class StudyPictures
         page.Append("</div>\n");
     }
 
-    private static string[] Layers(IReadOnlyList<LayerStatistics> layers) => [.. layers.Select(layer => string.Create(CultureInfo.InvariantCulture, $"layer {layer.Layer}"))];
+    private static string[] Layers(IReadOnlyList<LayerStatistics> layers) => [.. layers.Select(layer => $"layer {layer.Name}")];
 
     private static string[] Experts(int count) => [.. Enumerable.Range(0, count).Select(expert => expert.ToString(CultureInfo.InvariantCulture))];
 

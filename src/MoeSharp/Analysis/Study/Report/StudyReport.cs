@@ -44,6 +44,11 @@ public static class StudyReport
             TokenView.Append(page, result);
         }
 
+        if (result.Statistics.AttentionLayers.Count > 0)
+        {
+            StudyPictures.AppendAttention(page, result);
+        }
+
         page.Append(CultureInfo.InvariantCulture, $"<p class=\"soft\">All figures: study.json beside this page.</p></main>\n<script>\n{Resource("report.js")}{Resource("study.js")}</script></body></html>\n");
         return page.ToString();
     }
