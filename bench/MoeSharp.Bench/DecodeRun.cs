@@ -15,6 +15,9 @@ internal sealed class DecodeRun : IDisposable
     private const int MaxSteps = 48;
     private const int MaxBegunTokens = 64; // that sequences hold before they write
 
+    /// <summary>Most tokens that a sequence holds in the end.</summary>
+    public const int TokensPerSequence = MaxBegunTokens + Warmups + MaxSteps;
+
     private readonly RandomModel _weights;
     private readonly LanguageModel _model;
     private readonly KeyValuePages _pages;

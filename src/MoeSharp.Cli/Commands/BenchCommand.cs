@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using MoeSharp.Bench;
+using MoeSharp.Cli.Training;
 using Spectre.Console;
 
 namespace MoeSharp.Cli.Commands;
@@ -60,11 +61,7 @@ internal static class BenchCommand
 
     private static int Run(string suite, BenchOptions options, bool asJson)
     {
-        if (options.Threads < 1)
-        {
-            throw new ConfigurationException($"--threads {options.Threads} is too few. Use 1 or more.");
-        }
-
+        RunOptions.CheckThreads(options.Threads);
         if (options.Prompt < 1)
         {
             throw new ConfigurationException($"--prompt {options.Prompt} is too few. Use 1 or more.");

@@ -28,5 +28,9 @@ public sealed class BenchCommandTests
     [Theory]
     [InlineData("bench", "no-such-suite")]
     [InlineData("bench", "kernels", "--threads", "0")]
+    [InlineData("bench", "kernels", "--threads", "5000")]
+    [InlineData("bench", "decode", "--preset", "nano", "--threads", "1", "--prompt", "2000000000")]
+    [InlineData("bench", "decode", "--preset", "nano", "--threads", "1", "--batch", "100000000")]
+    [InlineData("bench", "decode", "--preset", "deepseek-v3", "--threads", "1", "--weights", "f32")] // 2.7 TB
     public void Wrong_input_exits_with_2(params string[] arguments) => Assert.Equal(CommandLine.WrongInput, CommandLine.Run(arguments));
 }
