@@ -3,6 +3,7 @@ using System.Globalization;
 using MoeSharp.Cli.Comparison;
 using MoeSharp.Cli.Training;
 using MoeSharp.Model;
+using MoeSharp.Planning;
 using MoeSharp.Training.Comparison;
 using Spectre.Console;
 
@@ -74,6 +75,7 @@ internal static class CompareCommand
     private static int Train(ParseResult arguments, ComparisonPlan plan, ComparisonSources sources, string folder, int jobs, ComparisonScreen screen, CancellationToken stop)
     {
         PlannedRun[] wanted = Wanted(plan, arguments.GetValue(s_only) ?? []);
+        RequireMemory(wanted, jobs);
         ComparisonProgress progress = new(wanted, ComparisonRunner.ReadFinished(plan, folder), jobs, TimeProvider.System);
         bool isComplete = screen.Watch(progress, () => new ComparisonRunner(plan, sources, folder, progress, TimeProvider.System).Run(wanted, jobs, stop));
         ComparisonResult result = new(plan, ComparisonRunner.ReadFinished(plan, folder), progress.Failures, jobs);
@@ -89,6 +91,18 @@ internal static class CompareCommand
         }
 
         return !isComplete ? CommandLine.Interrupted : result.Failed.Count > 0 ? CommandLine.Failed : CommandLine.Done;
+    }
+
+    // A system that runs out of memory ends some program, not necessarily this one.
+    private static void RequireMemory(PlannedRun[] wanted, int jobs)
+    {
+        long[] needs = [.. wanted.DistinctBy(run => (run.Condition.Corpus.Name, run.Architecture.Name)).Select(run => ModelSize.Of(run.Config.Model!).Memory(run.Config.Batch.SequenceLength).Training)]; // a planned run has a model
+        double bytes = (double)needs.Max() * Math.Min(jobs, wanted.Length);
+        long free = MachineMemory.FreeBytes();
+        if (bytes > free)
+        {
+            throw new ConfigurationException($"{Math.Min(jobs, wanted.Length)} run(s) at once need up to {MemoryNotice.Gigabytes((long)Math.Min(bytes, long.MaxValue))}, {MemoryNotice.Gigabytes(free)} are free. Use fewer --jobs, or smaller models.");
+        }
     }
 
     private static ComparisonConfig ReadConfig(ParseResult arguments)

@@ -55,6 +55,17 @@ public sealed class CompareCommandTests : IDisposable
     }
 
     [Fact]
+    public void Runs_that_do_not_fit_memory_are_refused()
+    {
+        string json = TinyComparison.Json.Replace("\"hidden_size\": 16", "\"hidden_size\": 1048576", StringComparison.Ordinal).Replace("\"title\": \"One of two\"", "\"matches\": \"nothing\"", StringComparison.Ordinal);
+        File.WriteAllText(Path.Combine(_folder, "huge.json"), json); // some 70 TB
+        MoeOutcome outcome = MoeProcess.Run(_folder, "compare", "huge.json", "--jobs", "2");
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains("2 run(s) at once need up to", outcome.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void An_interrupt_saves_and_the_same_command_goes_on()
     {
         MoeProcess.SkipUnlessInterruptible();
