@@ -60,7 +60,8 @@ public static class ComparisonFindings
             sentences.Add($"Some rows rest on {fewest} seed{(fewest == 1 ? "" : "s")}: their standard errors are themselves uncertain.");
         }
 
-        sentences.Add("Architectures are compared at equal tokens. At equal seconds the answer can be another one: see the curves over seconds, and note that a curve's middle was computed at a higher learning rate than its end.");
+        string middle = result.Conditions.SelectMany(condition => condition.Rows).Any(row => Falls(row.Runs[0])) ? ", and note that a curve's middle was computed at a higher learning rate than its end" : "";
+        sentences.Add($"Architectures are compared at equal tokens. At equal seconds the answer can be another one: see the curves over seconds{middle}.");
         sentences.Add(HasOwnRates(result)
             ? "Architectures differ in their optimiser or schedule as the table of settings says; part of a difference may come from that."
             : "All architectures share one learning rate, which was not tuned for each of them; a rate that suits one better than another is part of a difference.");
@@ -137,7 +138,7 @@ public static class ComparisonFindings
         return difference.Of.ScoreAt(seconds) is not { } score
             ? ""
             : string.Create(CultureInfo.InvariantCulture,
-                $" After the {seconds:0} s of {difference.Against.Architecture.Title}'s runs it stood at {ComparisonWords.Score(score)} against {ComparisonWords.Score(difference.Against.Score.Mean)}, with its learning rate not yet down.");
+                $" After the {seconds:0} s of {difference.Against.Architecture.Title}'s runs it stood at {ComparisonWords.Score(score)} against {ComparisonWords.Score(difference.Against.Score.Mean)}{(Falls(difference.Of.Runs[0]) ? ", with its learning rate not yet down" : "")}.");
     }
 
     private static void AddLoads(List<string> sentences, ConditionResult condition, string place)
@@ -207,6 +208,9 @@ public static class ComparisonFindings
         sentences.Add(string.Create(CultureInfo.InvariantCulture,
             $"The models are small (hidden size {ComparisonWords.Either(configs.Select(one => one.Model!.HiddenSize))}, {ComparisonWords.Either(configs.Select(one => one.Model!.NumHiddenLayers))} layers, at most {(largest.Total + largest.Router) / 1e6:0.##} million parameters) and train for {steps} steps of {ComparisonWords.Either(configs.Select(one => one.Batch.Tokens))} tokens. Nothing here says what happens at a thousand times the size."));
     }
+
+    // Whether the learning rate is lower at the end of a run than before.
+    private static bool Falls(RunOutcome run) => run.Run.Config.Schedule.Kind != ScheduleKind.Constant;
 
     private static bool HasOwnRates(ComparisonResult result) =>
         result.Plan.Config.Architectures.Any(architecture => architecture.Sections.ContainsKey("optimizer") || architecture.Sections.ContainsKey("schedule"));

@@ -47,6 +47,7 @@ public sealed record RunOutcome
     /// <param name="run">The run.</param>
     /// <param name="folder">Its folder.</param>
     /// <returns>The outcome, or null when the run is not finished.</returns>
+    /// <exception cref="FileFormatException">A measurement of the run cannot be read.</exception>
     public static RunOutcome? Read(PlannedRun run, string folder)
     {
         if (!Directory.Exists(Path.Combine(folder, CheckpointStore.FolderName, $"step-{run.Condition.Steps}")))
@@ -54,7 +55,18 @@ public sealed record RunOutcome
             return null; // the last thing that a run writes
         }
 
-        JsonElement[] lines = [.. MetricsLog.Read(folder)];
+        try
+        {
+            return Read(run, folder, [.. MetricsLog.Read(folder)]);
+        }
+        catch (Exception error) when (error is KeyNotFoundException or InvalidOperationException or FormatException)
+        {
+            throw new FileFormatException($"{Path.Combine(folder, MetricsLog.FileName)}: a measurement cannot be read: {error.Message} Delete the folder to repeat the run.", error);
+        }
+    }
+
+    private static RunOutcome? Read(PlannedRun run, string folder, JsonElement[] lines)
+    {
         string score = lines.Any(line => line.TryGetProperty("validation_regret", out _)) ? "validation_regret" : "validation_loss";
         JsonElement[] measured = [.. lines.Where(line => line.TryGetProperty(score, out _))];
         JsonElement[] steps = [.. lines.Where(line => line.TryGetProperty("seconds", out _))];

@@ -101,6 +101,18 @@ public sealed class ComparisonResultTests : IDisposable
     }
 
     [Fact]
+    public void A_constant_learning_rate_is_not_said_to_fall()
+    {
+        ComparisonResult falling = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index), stepSeconds: 0.2);
+        ComparisonResult constant = Result(Seeds(5), _ => 1, index => 0.9 + (0.001 * index), stepSeconds: 0.2, json: TinyComparison.Json.Replace("\"cosine\"", "\"constant\"", StringComparison.Ordinal));
+
+        Assert.Contains([.. ComparisonFindings.Conclusions(falling), .. ComparisonFindings.Limits(falling)], line => line.Contains("not yet down", StringComparison.Ordinal));
+        Assert.Contains(ComparisonFindings.Limits(falling), line => line.Contains("higher learning rate", StringComparison.Ordinal));
+        Assert.Contains(ComparisonFindings.Conclusions(constant), line => line.Contains("it stood at", StringComparison.Ordinal));
+        Assert.DoesNotContain([.. ComparisonFindings.Conclusions(constant), .. ComparisonFindings.Limits(constant)], line => line.Contains("not yet down", StringComparison.Ordinal) || line.Contains("higher learning rate", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Limits_name_what_was_not_done()
     {
         Assert.Contains(ComparisonFindings.Limits(Result(Seeds(2), _ => 1, _ => 2)), line => line.Contains("rest on 2 seeds", StringComparison.Ordinal));
@@ -184,9 +196,9 @@ public sealed class ComparisonResultTests : IDisposable
     private static string Seeds(int count) => string.Join(", ", Enumerable.Range(2, count));
 
     // Reference "two" and architecture "one", with a score for each seed.
-    private ComparisonResult Result(string seeds, Func<int, double> two, Func<int, double> one, double stepSeconds = 0.1, int idle = 0, string[]? alarms = null, Func<PlannedRun, bool>? isFinished = null)
+    private ComparisonResult Result(string seeds, Func<int, double> two, Func<int, double> one, double stepSeconds = 0.1, int idle = 0, string[]? alarms = null, Func<PlannedRun, bool>? isFinished = null, string json = TinyComparison.Json)
     {
-        ComparisonPlan plan = _tiny.Plan(TinyComparison.Json.Replace("\"seeds\": [2, 3]", $"\"seeds\": [{seeds}]", StringComparison.Ordinal));
+        ComparisonPlan plan = _tiny.Plan(json.Replace("\"seeds\": [2, 3]", $"\"seeds\": [{seeds}]", StringComparison.Ordinal));
         IEnumerable<RunOutcome> outcomes = plan.Runs.Where(isFinished ?? (_ => true)).Select(run =>
         {
             bool isOne = run.Architecture.Name == "one";

@@ -101,6 +101,17 @@ public sealed class ComparisonRunnerTests : IDisposable
     }
 
     [Fact]
+    public void Damaged_measurements_of_a_finished_run_are_named()
+    {
+        ComparisonPlan plan = _tiny.Plan();
+        Run(plan, "runs", jobs: 2);
+        string metrics = Path.Combine(ComparisonRunner.FolderOf(Path.Combine(_tiny.Folder, "runs"), plan.Runs[0]), MetricsLog.FileName);
+        File.AppendAllText(metrics, "{\"validation_regret\": 0.5}\n");
+
+        Assert.Contains(metrics, Assert.Throws<FileFormatException>(() => ComparisonRunner.ReadFinished(plan, Path.Combine(_tiny.Folder, "runs"))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_hash_table_that_is_balanced_from_the_data_is_no_change_of_the_experiment()
     {
         const string Hash = "\"norm_topk_prob\": false, \"moesharp\": { \"router\": \"hash\", \"hash_table\": \"balanced\" } }, \"balance\": { \"expert_alpha\": 0 }";
