@@ -1,10 +1,11 @@
+using System.Text;
 using MoeSharp.Data;
 using MoeSharp.Execution;
+using MoeSharp.Inference;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
 using MoeSharp.Model.Routers;
 using MoeSharp.Tests.Checkpoints;
-using MoeSharp.Tokenization;
 using MoeSharp.Training;
 
 namespace MoeSharp.Tests.Training;
@@ -118,6 +119,45 @@ public sealed class NamedTaskTests : IDisposable
             TrainingText.Prepare(new DocumentList(documents, "other"), _text.TokenizerFolder, config, _folder, _ => { }, CancellationToken.None));
 
         Assert.Contains("<|task:verse|>", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Every_window_of_a_long_text_is_scored_with_its_task()
+    {
+        const string Text = "if (x == 1) { x = 2; } else { x = 0; } return x + x;";
+        const int Window = 8;
+        using WorkerPool workers = new(1);
+        using LanguageModel model = new(_text.Fit(Config(new TaskLevelRouterConfig())).Model!);
+        WeightInit.Initialize(model, 3, WeightInitScheme.FanIn, workers);
+        using Evaluator evaluator = new(model, _text.Tokenizer, new EvaluationOptions { ContextLength = Window, Stride = Window, BeginToken = _prose }, workers);
+        evaluator.Add(Encoding.UTF8.GetBytes(Text), TestContext.Current.CancellationToken);
+        int[] ids = [.. TaskTokens.Announce(_prose, Text, _text.Tokenizer), _text.Tokenizer.EosTokenId!.Value]; // the trained tokenizer has one
+
+        double loss = evaluator.Finish(TestContext.Current.CancellationToken).Loss;
+
+        Assert.True(ids.Length > 3 * Window);
+        Assert.Equal(LossOf(1), loss, 1e-6);
+        Assert.NotEqual(LossOf(0), loss, 1e-6);
+
+        // The same windows, each said to be of a task.
+        double LossOf(int task)
+        {
+            using ForwardContext context = new(workers);
+            TokenBatch batch = new();
+            double sum = 0;
+            for (int begin = 0; begin < ids.Length - 1; begin += Window)
+            {
+                int rows = Math.Min(Window, ids.Length - 1 - begin);
+                batch.Resize(rows, rows);
+                batch.AddSegment(new AttentionSegment(0, rows, 0, rows), 0);
+                batch.SetTaskIds([task]);
+                ids.AsSpan(begin, rows).CopyTo(batch.TokenIds);
+                ids.AsSpan(begin + 1, rows).CopyTo(batch.Targets);
+                sum += model.Loss(batch, new float[rows], context);
+            }
+
+            return sum / (ids.Length - 1);
+        }
     }
 
     private static TrainingConfig Config(RouterConfig router)
