@@ -15,7 +15,7 @@ public sealed class TaskProjection : IRouterProjection
 {
     private readonly IRouterProjection _projection;
     private readonly Parameter _embedding; // [tasks, hidden]
-    private readonly int[] _taskTokens;
+    private readonly Dictionary<int, int> _tasks = []; // by the token that announces each
 
     /// <summary>Puts task vectors before a projection, with zero weights.</summary>
     /// <param name="name">Name of the task vectors.</param>
@@ -26,7 +26,12 @@ public sealed class TaskProjection : IRouterProjection
     /// <param name="parameters">Receives the task vectors.</param>
     public TaskProjection(string name, int hiddenSize, int numTasks, IReadOnlyList<int> taskTokens, IRouterProjection projection, ICollection<Parameter> parameters)
     {
-        (_projection, _taskTokens) = (projection, [.. taskTokens]);
+        _projection = projection;
+        for (int task = 0; task < taskTokens.Count; task++)
+        {
+            _tasks[taskTokens[task]] = task;
+        }
+
         parameters.Add(_embedding = new Parameter(name, new Shape(numTasks, hiddenSize)));
     }
 
@@ -51,7 +56,7 @@ public sealed class TaskProjection : IRouterProjection
             return;
         }
 
-        if (_taskTokens.Length == 0)
+        if (_tasks.Count == 0)
         {
             throw new ConfigurationException("this model's router goes by tasks, and nothing tells the task of a text. Set moesharp.task_tokens to the tokens that announce the tasks.");
         }
@@ -61,14 +66,25 @@ public sealed class TaskProjection : IRouterProjection
         {
             AttentionSegment segment = batch.Segments[index];
             ReadOnlySpan<int> before = context.Sequences is { } sequences ? sequences[index].Tokens : batch.FirstTokens.Slice(index, 1);
-            int last = before.LastIndexOfAny(_taskTokens);
-            int task = last < 0 ? 0 : Array.IndexOf(_taskTokens, before[last]);
+            int task = LastTask(before);
             for (int row = segment.QueryBegin; row < segment.QueryBegin + segment.QueryCount; row++)
             {
-                int announced = Array.IndexOf(_taskTokens, batch.TokenIds[row]);
-                tasks[row] = task = announced < 0 ? task : announced;
+                tasks[row] = task = _tasks.TryGetValue(batch.TokenIds[row], out int announced) ? announced : task;
             }
         }
+    }
+
+    private int LastTask(ReadOnlySpan<int> tokens)
+    {
+        for (int index = tokens.Length - 1; index >= 0; index--)
+        {
+            if (_tasks.TryGetValue(tokens[index], out int task))
+            {
+                return task;
+            }
+        }
+
+        return 0;
     }
 
     private void TakeFromBatch(TokenBatch batch, Span<int> tasks)
