@@ -12,15 +12,15 @@ public sealed class StudyCommandTests : IDisposable
     public void A_run_is_studied_to_a_page_and_figures()
     {
         File.WriteAllLines(Path.Combine(_folder, "text.jsonl"), Enumerable.Range(0, 60).Select(i => $"{{\"text\": \"Line {i} says that {i} and {i} make {i + i}.\", \"domain\": \"{(i % 2 == 0 ? "even" : "odd")}\"}}"));
-        MoeOutcome trained = MoeProcess.Run(_folder, "train", "--data", "text.jsonl", "--out", "run", "--steps", "2", "--preset", "nano", "--threads", "1", "--vocab-size", "300", "--set", "batch.tokens=256", "--set", "batch.sequence_length=64", "--set", "checkpoint.every_steps=1", "--json");
+        MoeOutcome trained = MoeProcess.Run(_folder, "train", "--data", "text.jsonl", "--out", "run", "--steps", "2", "--preset", "nano", "--threads", "1", "--vocab-size", "300", "--set", "batch.tokens=256", "--set", "batch.sequence_length=64", "--set", "checkpoint.every_steps=1", "--set", "model.n_routed_experts=5", "--set", "model.hidden_size=32", "--json");
         Assert.True(trained.ExitCode == 0, trained.Error);
-        MoeOutcome outcome = MoeProcess.Run(_folder, "study", "run", "--data", "text.jsonl", "--out", "study", "--facts", "6", "--off", "1:0", "--json", "--threads", "1");
+        MoeOutcome outcome = MoeProcess.Run(_folder, "study", "run", "--data", "text.jsonl", "--out", "study", "--ratios", "1/5", "--facts", "2", "--off", "1:0", "--json", "--threads", "1");
         Assert.True(outcome.ExitCode == 0, outcome.Error);
         using JsonDocument json = JsonDocument.Parse(outcome.Output);
         Assert.Equal(["even", "odd"], json.RootElement.GetProperty("domains").EnumerateArray().Select(domain => domain.GetProperty("name").GetString()));
         Assert.True(json.RootElement.GetProperty("loss").GetDouble() > 0);
         Assert.True(json.RootElement.GetProperty("fewer").GetArrayLength() > 1);
-        Assert.Equal(6, json.RootElement.GetProperty("facts").GetProperty("questions").GetInt32());
+        Assert.Equal(2, json.RootElement.GetProperty("facts").GetProperty("questions").GetInt32());
         Assert.Equal(1, json.RootElement.GetProperty("router_saturation").EnumerateArray().Last().GetProperty("mean").GetDouble());
         Assert.Contains("</html>", File.ReadAllText(Path.Combine(_folder, "study/report.html")), StringComparison.Ordinal);
         Assert.True(File.Exists(Path.Combine(_folder, "study/study.json")));
