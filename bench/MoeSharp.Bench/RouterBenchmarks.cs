@@ -7,11 +7,11 @@ using MoeSharp.Training;
 namespace MoeSharp.Bench;
 
 /// <summary>What each router costs: its share of a training step, its backward and its balance losses included.</summary>
-/// <remarks>The model is <c>quickstart</c>'s with 16 experts of 128, eight sequences of 256 random tokens. Random tokens leave the experts unevenly loaded.</remarks>
+/// <remarks>The model is <c>quickstart</c>'s with 16 experts of 128, eight sequences of 256 random tokens. Random tokens leave the experts unevenly loaded. Figures are medians over the steps.</remarks>
 public static class RouterBenchmarks
 {
     private const int Warmups = 3;
-    private const int Steps = 12;
+    private const int Steps = 21;
     private const int Sequences = 8;
     private const int SequenceLength = 256;
 
@@ -48,13 +48,11 @@ public static class RouterBenchmarks
         using ForwardContext context = new(workers);
         Random random = new(1);
         TokenBatch batch = TokenBatch.FromSequences([.. Enumerable.Range(0, Sequences).Select(_ => Enumerable.Range(0, SequenceLength).Select(_ => random.Next(model.Config.VocabSize)).ToArray())]);
+        List<double> whole = [];
+        List<double> router = [];
         for (int step = 0; step < Warmups + Steps; step++)
         {
-            if (step == Warmups)
-            {
-                context.Timer.Reset();
-            }
-
+            context.Timer.Reset();
             context.NoiseSeed = (ulong)step;
             context.Timer.Switch(StepPart.Other);
             optimizer.ClearGradients();
@@ -62,10 +60,20 @@ public static class RouterBenchmarks
             context.Timer.Switch(StepPart.Optimizer);
             optimizer.Step(3e-4f, optimizer.GradientNorm(workers), workers);
             context.Timer.Switch(StepPart.Idle);
+            if (step >= Warmups)
+            {
+                whole.Add(Enum.GetValues<StepPart>().Where(part => part != StepPart.Idle).Sum(context.Timer.Seconds));
+                router.Add(context.Timer.Seconds(StepPart.Router));
+            }
         }
 
-        double whole = Enum.GetValues<StepPart>().Where(part => part != StepPart.Idle).Sum(context.Timer.Seconds) / Steps;
-        double router = context.Timer.Seconds(StepPart.Router) / Steps;
-        return new BenchResult($"router.{name}", router * 1e3, "ms", whole * 1e3, router / whole);
+        (double routerMs, double wholeMs) = (1e3 * Median(router), 1e3 * Median(whole));
+        return new BenchResult($"router.{name}", routerMs, "ms", wholeMs, routerMs / wholeMs);
+    }
+
+    private static double Median(List<double> values)
+    {
+        values.Sort();
+        return values[values.Count / 2];
     }
 }

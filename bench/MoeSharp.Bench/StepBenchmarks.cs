@@ -19,6 +19,8 @@ public static class StepBenchmarks
     private const int Warmups = 30;
     private const int Rounds = 120;
 
+    private static readonly StepPart[] s_parts = [.. Enum.GetValues<StepPart>().Where(part => part != StepPart.Idle)];
+
     /// <summary>Times steps of every architecture, round by round.</summary>
     /// <param name="threads">Runs at once.</param>
     public static IReadOnlyList<BenchResult> Run(int threads)
@@ -57,11 +59,7 @@ public static class StepBenchmarks
             {
                 int index = (turn + offset) % runs.Length;
                 PartTimer timer = steps[index].Context.Timer;
-                if (round == 0)
-                {
-                    timer.Reset();
-                }
-
+                timer.Reset();
                 timer.Switch(StepPart.Other);
                 long begin = Stopwatch.GetTimestamp();
                 steps[index].Run((round + Warmups) / (double)runs[index].Condition.Steps, 0);
@@ -70,13 +68,16 @@ public static class StepBenchmarks
                 if (round >= 0)
                 {
                     times[index].Seconds.Add(seconds);
+                    foreach (StepPart part in s_parts)
+                    {
+                        times[index].PartSeconds[(int)part].Add(timer.Seconds(part));
+                    }
                 }
             }
         }
 
         for (int index = 0; index < runs.Length; index++)
         {
-            times[index].PartSeconds = [.. Enum.GetValues<StepPart>().Select(part => steps[index].Context.Timer.Seconds(part) / Rounds)];
             steps[index].Dispose();
             models[index].Dispose();
         }
@@ -100,13 +101,12 @@ public static class StepBenchmarks
             double ratio = Median(times.SelectMany(thread => thread[index].Seconds.Zip(thread[referenceIndex].Seconds, (own, other) => own / other)));
             results.Add(new BenchResult($"{name}.step", stepMs, "ms", referenceMs, referenceMs / stepMs));
             results.Add(new BenchResult($"{name}.over_{reference}", ratio, "x time", 1, 1 / ratio));
-            foreach (StepPart part in Enum.GetValues<StepPart>().Where(part => part != StepPart.Idle))
+            foreach (StepPart part in s_parts)
             {
-                double partMs = 1e3 * times.Average(thread => thread[index].PartSeconds[(int)part]);
-                double wholeMs = 1e3 * times.Average(thread => thread[index].PartSeconds.Sum() - thread[index].PartSeconds[(int)StepPart.Idle]);
+                double partMs = 1e3 * Median(times.SelectMany(thread => thread[index].PartSeconds[(int)part]));
                 if (partMs > 0)
                 {
-                    results.Add(new BenchResult($"{name}.part.{part.ToString().ToLowerInvariant()}", partMs, "ms", wholeMs, partMs / wholeMs));
+                    results.Add(new BenchResult($"{name}.part.{part.ToString().ToLowerInvariant()}", partMs, "ms", stepMs, partMs / stepMs));
                 }
             }
         }
@@ -124,6 +124,6 @@ public static class StepBenchmarks
     {
         public List<double> Seconds { get; } = new(Rounds);
 
-        public double[] PartSeconds { get; set; } = [];
+        public List<double>[] PartSeconds { get; } = [.. Enum.GetValues<StepPart>().Select(_ => new List<double>(Rounds))];
     }
 }

@@ -106,11 +106,12 @@ public static partial class Op
         {
             Span<float> gradient = GradientOf(Weights, context);
             ReadOnlySpan<bool> isPadding = context.Batch.IsPadding;
+            ReadOnlySpan<float> slopes = Slopes.Data;
             for (int slot = 0; slot < gradient.Length; slot++)
             {
                 if (ExpertIds[slot] >= 0 && (isPadding.Length == 0 || !isPadding[slot / Weights.Columns]))
                 {
-                    gradient[slot] += Slopes.Data[ExpertIds[slot]];
+                    gradient[slot] += slopes[ExpertIds[slot]];
                 }
             }
         }

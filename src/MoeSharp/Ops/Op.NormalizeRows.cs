@@ -1,4 +1,5 @@
 using MoeSharp.Execution;
+using MoeSharp.Kernels;
 using MoeSharp.Tensors;
 
 namespace MoeSharp.Ops;
@@ -15,25 +16,7 @@ public static partial class Op
     {
         Tensor output = context.Pool.Rent(x.Shape);
         Tensor sums = context.Pool.Rent(new Shape(x.Rows));
-        int columns = x.Columns;
-        for (int row = 0; row < x.Rows; row++)
-        {
-            Span<float> values = x.Data.Slice(row * columns, columns);
-            Span<float> result = output.Data.Slice(row * columns, columns);
-            float sum = 0f;
-            foreach (float value in values)
-            {
-                sum += value;
-            }
-
-            sum = Math.Max(sum, LeastSum);
-            sums.Data[row] = sum;
-            for (int column = 0; column < columns; column++)
-            {
-                result[column] = values[column] / sum;
-            }
-        }
-
+        RowShares.Forward(context.Workers, x.Rows, x.Columns, x.Data, LeastSum, sums.Data, output.Data);
         if (context.Tape is { } tape)
         {
             NormalizeNode node = tape.Record<NormalizeNode>(output, context.Timer.Current);
@@ -55,25 +38,7 @@ public static partial class Op
         public override void Backward(ForwardContext context)
         {
             Span<float> dx = X.WriteGradient(out bool accumulate);
-            Span<float> y = Result.Data;
-            Span<float> dy = Result.Gradient;
-            ReadOnlySpan<float> sums = Sums.Data;
-            int columns = X.Columns;
-            for (int row = 0; row < sums.Length; row++)
-            {
-                float sum = sums[row];
-                float dot = 0f;
-                for (int i = row * columns; i < (row + 1) * columns; i++)
-                {
-                    dot += dy[i] * y[i];
-                }
-
-                for (int i = row * columns; i < (row + 1) * columns; i++)
-                {
-                    float value = (dy[i] - dot) / sum;
-                    dx[i] = accumulate ? dx[i] + value : value;
-                }
-            }
+            RowShares.Backward(context.Workers, X.Rows, X.Columns, Result.Gradient, Result.Data, Sums.Data, dx, accumulate);
         }
     }
 }

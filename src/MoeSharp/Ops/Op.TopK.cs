@@ -138,9 +138,14 @@ public static partial class Op
         (int tokens, int experts) = (logits.Rows, logits.Columns);
         Tensor weights = context.Pool.Rent(new Shape(tokens, topK)); // [tokens, top_k]
         Tensor logSumExp = context.Pool.Rent(new Shape(tokens));
-        for (int slot = 0; slot < weights.Data.Length; slot++)
+        ReadOnlySpan<float> values = logits.Data;
+        Span<float> chosen = weights.Data;
+        for (int slot = 0, row = 0; row < values.Length; row += experts)
         {
-            weights.Data[slot] = logits.Data[(slot / topK * experts) + expertIds[slot]];
+            for (int end = slot + topK; slot < end; slot++)
+            {
+                chosen[slot] = values[row + expertIds[slot]];
+            }
         }
 
         Kernels.Softmax.Forward(context.Workers, tokens, topK, weights.Data, weights.Data, logSumExp.Data);

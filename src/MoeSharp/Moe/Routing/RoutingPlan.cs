@@ -51,12 +51,14 @@ public readonly record struct RoutingPlan
     public void SumImportance(ReadOnlySpan<bool> isPadding, Span<double> importance)
     {
         importance.Clear();
-        Span<float> weights = RoutingWeights.Data;
+        ReadOnlySpan<float> weights = RoutingWeights.Data;
+        ReadOnlySpan<int> expertIds = ExpertIds;
+        int topK = TopK;
         for (int slot = 0; slot < weights.Length; slot++)
         {
-            if (ExpertIds[slot] >= 0 && (isPadding.Length == 0 || !isPadding[slot / TopK]))
+            if (expertIds[slot] >= 0 && (isPadding.Length == 0 || !isPadding[slot / topK]))
             {
-                importance[ExpertIds[slot]] += weights[slot];
+                importance[expertIds[slot]] += weights[slot];
             }
         }
     }
