@@ -1,4 +1,3 @@
-using System.Buffers;
 using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
 
@@ -136,17 +135,16 @@ public sealed class GgufFile : IDisposable
         }
 
         // Copied, not mapped: a file that is cut off while it is read is an error then, and not the end of the process.
-        const int Piece = 1 << 16; // elements at a time; a multiple of every block
-        byte[] bytes = ArrayPool<byte>.Shared.Rent((int)tensor.Format.RowBytes(Math.Min(Piece, values.Length)));
-        for (int done = 0; done < values.Length; done += Piece)
+        const int PieceBytes = 1 << 14;
+        Span<byte> bytes = stackalloc byte[PieceBytes];
+        int step = PieceBytes / tensor.Format.BlockBytes() * blockLength;
+        for (int done = 0; done < values.Length; done += step)
         {
-            Span<float> piece = values.Slice(done, Math.Min(Piece, values.Length - done));
-            Span<byte> stored = bytes.AsSpan(0, (int)tensor.Format.RowBytes(piece.Length));
+            Span<float> piece = values.Slice(done, Math.Min(step, values.Length - done));
+            Span<byte> stored = bytes[..(int)tensor.Format.RowBytes(piece.Length)];
             Read(tensor, (first + done) / blockLength * tensor.Format.BlockBytes(), stored);
             BlockDecoder.Decode(tensor.Format, stored, piece);
         }
-
-        ArrayPool<byte>.Shared.Return(bytes);
     }
 
     /// <inheritdoc/>

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 using MoeSharp.Kernels;
 using MoeSharp.Kernels.Formats;
@@ -94,17 +93,16 @@ public sealed class SafetensorsFile : IDisposable
         }
 
         // Copied, not mapped: a file that is cut off while it is read is an error then, and not the end of the process.
-        const int Block = 1 << 16; // elements per piece
-        byte[] bytes = ArrayPool<byte>.Shared.Rent(Math.Min(Block, values.Length) * width);
-        for (int done = 0; done < values.Length; done += Block)
+        const int PieceBytes = 1 << 14;
+        Span<byte> bytes = stackalloc byte[PieceBytes];
+        int step = PieceBytes / width;
+        for (int done = 0; done < values.Length; done += step)
         {
-            Span<float> piece = values.Slice(done, Math.Min(Block, values.Length - done));
-            Span<byte> stored = bytes.AsSpan(0, piece.Length * width);
+            Span<float> piece = values.Slice(done, Math.Min(step, values.Length - done));
+            Span<byte> stored = bytes[..(piece.Length * width)];
             _mapping.Read(_dataBegin + tensor.Begin + ((first + done) * width), stored);
             BlockDecoder.Decode(format, stored, piece);
         }
-
-        ArrayPool<byte>.Shared.Return(bytes);
     }
 
     /// <summary>Copies part of a tensor as it is stored.</summary>
