@@ -115,6 +115,12 @@ public static class StudySummary
         }
 
         double chance = Enumerable.Range(0, domains).Average(domain => result.Statistics.Layers.Average(layer => layer.DomainSimilarity(domain, domain)));
+        pairs.RemoveAll(pair => double.IsNaN(pair.Similarity)); // a domain of which no expert took a token
+        if (pairs.Count == 0)
+        {
+            return;
+        }
+
         (int a, int b, double least) = pairs.MinBy(pair => pair.Similarity);
         string control = double.IsNaN(chance) ? "" : Text($"; alternate documents of one domain share {100 * chance:0} %");
         sentences.Add(Text($"The domains that share experts least are {Name(result, a)} and {Name(result, b)}: {100 * least:0} % of their choices go to the same experts{control}."));

@@ -1,5 +1,6 @@
 using MoeSharp.Analysis.Study;
 using MoeSharp.Execution;
+using MoeSharp.Moe.Dispatch;
 
 namespace MoeSharp.Tests.Analysis.Study;
 
@@ -54,6 +55,18 @@ public sealed class StudySummaryTests : IDisposable
         result = result with { Rival = new StudyRival("other", result.Config, result.Curves with { Masked = [result.Curves.Masked[0], Point("theirs", theirShare, theirs, 0.01)] }, null) };
 
         Assert.Contains(verdict, Sentence(result, "with the theirs"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_domain_without_a_chosen_token_is_not_compared()
+    {
+        // Capacity for one token in the whole pass: the second document gets no expert.
+        using StudyBench bench = new(StudyBench.Config with { Moe = StudyBench.Config.Moe! with { Capacity = new CapacityRule { EvaluationFactor = 0.01 } } });
+        StudyText text = new([StudyDocument.Of([.. Enumerable.Repeat(3, 12)], "first", 11), StudyDocument.Of([.. Enumerable.Repeat(3, 12)], "second", 11)], 12, 12, 60);
+        StudyResult result = bench.Study(text, new StudyRequest { Plan = StudyPlan.None });
+
+        Assert.True(double.IsNaN(result.Statistics.Layers[0].DomainSimilarity(0, 1)), "the set-up: one domain has no slots");
+        Assert.DoesNotContain(StudySummary.Sentences(result), sentence => sentence.Contains("NaN", StringComparison.Ordinal));
     }
 
     private static string Sentence(StudyResult result, string part) => Assert.Single(StudySummary.Sentences(result), sentence => sentence.Contains(part, StringComparison.Ordinal));
