@@ -4,9 +4,9 @@ using MoeSharp.Execution;
 using MoeSharp.Inference;
 using MoeSharp.Kernels;
 using MoeSharp.Model;
-using MoeSharp.Training;
 using MoeSharp.Model.Routers;
 using MoeSharp.Moe.Dispatch;
+using MoeSharp.Training;
 
 namespace MoeSharp.Tests.Analysis.Study;
 

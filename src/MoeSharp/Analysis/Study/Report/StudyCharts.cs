@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
-using MoeSharp.Training.Report;
 using MoeSharp.Training;
+using MoeSharp.Training.Report;
 
 namespace MoeSharp.Analysis.Study.Report;
 
