@@ -15,7 +15,7 @@ public sealed record LoadCollapse(int Layer, int NumExperts, IReadOnlyList<int> 
     private const double IdleNoMoreAbove = 0.05; // of an even load: an expert on the edge is not told again and again (arbitrary)
     private const double CrowdedNoMoreBelow = 0.8; // of the bound
     private const double SmallestBound = 2; // one expert with twice its share is no collapse
-    private const double LargestBound = 4; // runs of this project that are balanced stay below 2, those without any loss reach 2 to 3.4 (bench/results, balance-off)
+    private const double LargestBound = 4; // balanced runs of experiment balance-off stay below 2.4, collapsed ones reach 5 to 9 (bench/results)
     private const long FewestMean = 20; // tokens per expert: with fewer, an expert may be idle by chance
 
     /// <summary>Load over the mean from which a layer counts as crowded: half-way between balanced (1) and all tokens at the same experts (experts / top_k), at least 2 and at most 4.</summary>
