@@ -127,11 +127,23 @@ internal readonly unsafe struct ByteBits : IUnitBits
     }
 }
 
-/// <summary>Nibbles that choose from an uneven ladder.</summary>
-internal readonly unsafe struct LadderBits : IUnitBits
+/// <summary>The numbers that nibbles choose from.</summary>
+internal interface INibbleLadder
 {
-    // The numbers that the codes stand for, plus 128.
-    private static Vector128<byte> Ladder
+    /// <summary>The numbers of the sixteen nibbles plus a constant, so that none is negative.</summary>
+    static abstract Vector128<byte> Numbers { get; }
+
+    /// <summary>How large a number can be.</summary>
+    static abstract CodeSize Size { get; }
+
+    /// <summary>log2 of the constant.</summary>
+    static abstract int ZeroBits { get; }
+}
+
+/// <summary>The uneven steps of iq4_nl and iq4_xs.</summary>
+internal readonly struct UnevenLadder : INibbleLadder
+{
+    public static Vector128<byte> Numbers
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
@@ -140,32 +152,12 @@ internal readonly unsafe struct LadderBits : IUnitBits
     public static CodeSize Size => CodeSize.Wide;
 
     public static int ZeroBits => 7;
-
-    public static int UnitBytes => CodeBits.NibbleBytes;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Pair<L, V, F>(byte* unit, nint g, out V c0, out V c1)
-        where L : struct, IUnitLanes<V, F>
-        where V : unmanaged
-        where F : unmanaged
-    {
-        CodeBits.Nibbles<L, V, F>(unit, g, out V n0, out V n1);
-        c0 = L.Lookup(Ladder, n0);
-        c1 = L.Lookup(Ladder, n1);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store(byte* file, byte* codes, int lane) => CodeBits.StoreNibbles(codes, lane, file);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Load(byte* file, byte* codes, int lane) => CodeBits.LoadNibbles(codes, lane, file);
 }
 
 /// <summary>Floats of 4 bits, doubled to be whole.</summary>
-internal readonly unsafe struct FloatBits : IUnitBits
+internal readonly struct FloatLadder : INibbleLadder
 {
-    // The numbers that the codes stand for, plus 16.
-    private static Vector128<byte> Ladder
+    public static Vector128<byte> Numbers
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => Vector128.Create((byte)16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4);
@@ -174,6 +166,15 @@ internal readonly unsafe struct FloatBits : IUnitBits
     public static CodeSize Size => CodeSize.Medium;
 
     public static int ZeroBits => 4;
+}
+
+/// <summary>Nibbles that choose from a ladder.</summary>
+internal readonly unsafe struct LadderBits<T> : IUnitBits
+    where T : struct, INibbleLadder
+{
+    public static CodeSize Size => T.Size;
+
+    public static int ZeroBits => T.ZeroBits;
 
     public static int UnitBytes => CodeBits.NibbleBytes;
 
@@ -184,8 +185,8 @@ internal readonly unsafe struct FloatBits : IUnitBits
         where F : unmanaged
     {
         CodeBits.Nibbles<L, V, F>(unit, g, out V n0, out V n1);
-        c0 = L.Lookup(Ladder, n0);
-        c1 = L.Lookup(Ladder, n1);
+        c0 = L.Lookup(T.Numbers, n0);
+        c1 = L.Lookup(T.Numbers, n1);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
