@@ -62,29 +62,15 @@ public sealed class MoeLayer : IFeedForward
         Tensor? shared = _shared is null || context.Intervention is { WithoutSharedExperts: true } ? null : _shared.Forward(x, context); // [tokens, hidden]
         if (context.MoeObserver is { } observer)
         {
-            Show(observer, plan, record, routed, shared);
+            observer(plan.View(_layer) with
+            {
+                AskedSlots = record.AskedSlots,
+                DroppedSlots = record.DroppedSlots,
+                Routed = routed.Data,
+                Shared = shared is null ? [] : shared.Data,
+            });
         }
 
         return shared is null ? routed : Op.Add(routed, shared, context); // [tokens, hidden]
-    }
-
-    private void Show(MoeObserver observer, in RoutingPlan plan, LayerRouting record, Tensor routed, Tensor? shared)
-    {
-        MoeView view = new()
-        {
-            Layer = _layer,
-            NumExperts = plan.NumExperts,
-            TopK = plan.TopK,
-            AskedSlots = record.AskedSlots,
-            DroppedSlots = record.DroppedSlots,
-            ExpertIds = plan.ExpertIds,
-            RoutingWeights = plan.RoutingWeights.Data,
-            Logits = plan.Scores is { } scores ? scores.Logits.Data : [],
-            Probs = plan.Scores is { } same ? same.Probs.Data : [],
-            LogSumExp = plan.Scores is { LogSumExp: { } sums } ? sums.Data : [],
-            Routed = routed.Data,
-            Shared = shared is null ? [] : shared.Data,
-        };
-        observer(view);
     }
 }

@@ -92,29 +92,7 @@ public sealed class MixtureAttentionLayer : IAttentionLayer
         }
 
         _balance.Record(plan, record, _ownBalance, context);
-        if (context.AttentionObserver is { } observer)
-        {
-            Show(observer, plan);
-        }
-
+        context.AttentionObserver?.Invoke(plan.View(_layer) with { Part = ExpertPart.Attention });
         return plan;
-    }
-
-    private void Show(MoeObserver observer, in RoutingPlan plan)
-    {
-        MoeView view = new()
-        {
-            Layer = _layer,
-            Part = ExpertPart.Attention,
-            NumExperts = plan.NumExperts,
-            TopK = plan.TopK,
-            ExpertIds = plan.ExpertIds,
-            RoutingWeights = plan.RoutingWeights.Data,
-            Logits = plan.Scores is { } scores ? scores.Logits.Data : [],
-            Probs = plan.Scores is { } same ? same.Probs.Data : [],
-            LogSumExp = plan.Scores is { LogSumExp: { } sums } ? sums.Data : [],
-            Routed = [],
-        };
-        observer(view);
     }
 }

@@ -45,6 +45,21 @@ public readonly record struct RoutingPlan
     /// <summary>Chance of each expert to be chosen by each token when the noise is drawn anew, with a gradient, [tokens, experts]; null for routers without noise.</summary>
     public Tensor? ChoiceChances { get; init; }
 
+    /// <summary>The plan as observers see it, without the experts' outputs.</summary>
+    /// <param name="layer">Decoder layer.</param>
+    internal MoeView View(int layer) => new()
+    {
+        Layer = layer,
+        NumExperts = NumExperts,
+        TopK = TopK,
+        ExpertIds = ExpertIds,
+        RoutingWeights = RoutingWeights.Data,
+        Logits = Scores is { } scores ? scores.Logits.Data : [],
+        Probs = Scores is { } same ? same.Probs.Data : [],
+        LogSumExp = Scores is { LogSumExp: { } sums } ? sums.Data : [],
+        Routed = [],
+    };
+
     /// <summary>Adds up the routing weights that each expert has from real tokens: its importance (Shazeer et al., arXiv 1701.06538, equation 6).</summary>
     /// <param name="isPadding">Rows that do not count; empty for none.</param>
     /// <param name="importance">= sums, [experts].</param>
