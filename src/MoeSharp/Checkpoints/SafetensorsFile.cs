@@ -7,6 +7,8 @@ namespace MoeSharp.Checkpoints;
 /// <summary>A safetensors file, mapped into memory and fully validated when opened; tensors are converted when read.</summary>
 public sealed class SafetensorsFile : IDisposable
 {
+    private const int PieceBytes = 1 << 14; // copied at a time
+
     private readonly MappedFile _mapping;
     private readonly long _dataBegin;
     private readonly Dictionary<string, SafetensorsTensor> _tensors;
@@ -93,7 +95,6 @@ public sealed class SafetensorsFile : IDisposable
         }
 
         // Copied, not mapped: a file that is cut off while it is read is an error then, and not the end of the process.
-        const int PieceBytes = 1 << 14;
         Span<byte> bytes = stackalloc byte[PieceBytes];
         int step = PieceBytes / width;
         for (int done = 0; done < values.Length; done += step)
@@ -137,27 +138,40 @@ public sealed class SafetensorsFile : IDisposable
             throw new ArgumentException($"{Path}: tensor {SafetensorsHeader.Shown(name)} has {tensor.Length} elements, room is for {values.Length}", nameof(values));
         }
 
-        int width = tensor.Type.Bits() / 8;
-        Span<byte> bytes = stackalloc byte[sizeof(long)];
-        bytes = bytes[..Math.Min(width, bytes.Length)]; // wider ones are no integers
-        for (int i = 0; i < values.Length; i++)
+        if (tensor.Type is not (SafetensorsType.Bool or SafetensorsType.U8 or SafetensorsType.I8 or SafetensorsType.I16 or SafetensorsType.U16
+            or SafetensorsType.I32 or SafetensorsType.U32 or SafetensorsType.I64 or SafetensorsType.U64))
         {
-            _mapping.Read(_dataBegin + tensor.Begin + ((long)i * width), bytes);
-            values[i] = tensor.Type switch
+            throw new FileFormatException($"{Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}, which is not an integer format");
+        }
+
+        int width = tensor.Type.Bits() / 8;
+        Span<byte> bytes = stackalloc byte[PieceBytes];
+        int step = PieceBytes / width;
+        for (int done = 0; done < values.Length; done += step)
+        {
+            Span<long> piece = values.Slice(done, Math.Min(step, values.Length - done));
+            Span<byte> stored = bytes[..(piece.Length * width)];
+            _mapping.Read(_dataBegin + tensor.Begin + ((long)done * width), stored);
+            for (int i = 0; i < piece.Length; i++)
             {
-                SafetensorsType.Bool or SafetensorsType.U8 => bytes[0],
-                SafetensorsType.I8 => (sbyte)bytes[0],
-                SafetensorsType.I16 => BinaryPrimitives.ReadInt16LittleEndian(bytes),
-                SafetensorsType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(bytes),
-                SafetensorsType.I32 => BinaryPrimitives.ReadInt32LittleEndian(bytes),
-                SafetensorsType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(bytes),
-                SafetensorsType.I64 => BinaryPrimitives.ReadInt64LittleEndian(bytes),
-                SafetensorsType.U64 when BinaryPrimitives.ReadInt64LittleEndian(bytes) >= 0 => BinaryPrimitives.ReadInt64LittleEndian(bytes),
-                SafetensorsType.U64 => throw new FileFormatException($"{Path}: element {i} of tensor {SafetensorsHeader.Shown(name)} is above 2^63-1"),
-                _ => throw new FileFormatException($"{Path}: tensor {SafetensorsHeader.Shown(name)} is stored as {tensor.Type.Name()}, which is not an integer format"),
-            };
+                piece[i] = Integer(tensor.Type, stored[(i * width)..])
+                    ?? throw new FileFormatException($"{Path}: element {done + i} of tensor {SafetensorsHeader.Shown(name)} is above 2^63-1");
+            }
         }
     }
+
+    // Null where it does not fit.
+    private static long? Integer(SafetensorsType type, ReadOnlySpan<byte> bytes) => type switch
+    {
+        SafetensorsType.Bool or SafetensorsType.U8 => bytes[0],
+        SafetensorsType.I8 => (sbyte)bytes[0],
+        SafetensorsType.I16 => BinaryPrimitives.ReadInt16LittleEndian(bytes),
+        SafetensorsType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(bytes),
+        SafetensorsType.I32 => BinaryPrimitives.ReadInt32LittleEndian(bytes),
+        SafetensorsType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(bytes),
+        SafetensorsType.U64 when BinaryPrimitives.ReadInt64LittleEndian(bytes) < 0 => null,
+        _ => BinaryPrimitives.ReadInt64LittleEndian(bytes),
+    };
 
     /// <inheritdoc/>
     public void Dispose() => _mapping.Dispose();
